@@ -1,0 +1,85 @@
+/** The rooms of src/ and who may import whom (docs/architecture.md). Each line lists what a room may reach beside itself. */
+const rooms = {
+  config: ['errors', 'defaults'],
+  telemetry: ['config'],
+  database: ['config', 'telemetry'],
+  audit: ['config', 'telemetry', 'database'],
+  accounts: ['config', 'telemetry', 'database', 'audit'],
+  clients: ['config', 'telemetry', 'database', 'audit'],
+  keys: ['config', 'telemetry', 'database', 'audit'],
+  tokens: ['config', 'telemetry', 'database', 'audit'],
+  limits: ['config', 'telemetry', 'database', 'audit'],
+  oidc: ['config', 'telemetry', 'database', 'audit', 'accounts', 'clients', 'keys', 'tokens', 'limits'],
+  http: ['config', 'telemetry', 'database', 'audit', 'accounts', 'clients', 'keys', 'tokens', 'limits', 'oidc'],
+  interactions: [
+    'config',
+    'telemetry',
+    'database',
+    'audit',
+    'accounts',
+    'clients',
+    'keys',
+    'tokens',
+    'limits',
+    'oidc',
+    'http',
+  ],
+  playground: ['config', 'telemetry', 'database', 'clients', 'oidc', 'http'],
+  jobs: ['config', 'telemetry', 'database', 'audit', 'accounts', 'clients', 'keys', 'tokens', 'limits', 'oidc', 'http'],
+};
+const domains = '^src/(accounts|clients|keys|tokens|limits|audit)/';
+
+const roomRules = Object.entries(rooms).map(([room, reachable]) => ({
+  name: `${room}-imports-only-what-lies-before-it`,
+  severity: 'error',
+  from: { path: `^src/${room}/` },
+  to: {
+    path: '^(src|config)/',
+    pathNot: [
+      `^src/${room}/`,
+      '^src/errors\\.ts$',
+      ...reachable.map((name) => (name === 'defaults' ? '^config/' : `^src/${name}/`)),
+    ],
+  },
+}));
+
+export default {
+  forbidden: [
+    ...roomRules,
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'index-is-the-only-door',
+      severity: 'error',
+      from: { path: '^src/([^/]+)/' },
+      to: {
+        path: '^src/[^/]+/.+',
+        pathNot: ['^src/$1/', '^src/[^/]+/index\\.ts$', '^src/database/embedded/index\\.ts$'],
+      },
+    },
+    {
+      name: 'only-oidc-imports-oidc-provider',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/oidc/' },
+      to: { path: 'node_modules/(@types/)?oidc-provider' },
+    },
+    { name: 'domains-know-no-koa', severity: 'error', from: { path: domains }, to: { path: 'node_modules/@?koa' } },
+    {
+      name: 'only-stores-know-sql',
+      severity: 'error',
+      from: {
+        path: '^src/',
+        pathNot: ['^src/database/', '-store\\.ts$', '^src/[^/]+/index\\.ts$', '^src/compose\\.ts$', '^src/cli/'],
+      },
+      to: { path: 'node_modules/(pg|knex)/', dependencyTypesNot: ['type-only'] },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'require', 'node', 'default', 'types'],
+    },
+  },
+};

@@ -1,0 +1,53 @@
+/**
+ * The default of every setting, as it would stand in the environment; `src/config` reads, overrides and checks them.
+ * A setting that is absent here has no default. Lengths of time are whole seconds.
+ */
+export const defaults = {
+  PORT: '3000',
+  LOG_LEVEL: 'info',
+  DATA_DIR: '.data',
+  WORKERS: '1',
+  TRUST_PROXY: '',
+  ALLOW_HTTP_ISSUER: 'false',
+  DATABASE_POOL_SIZE: '20',
+
+  // RFC 6749, section 4.1.2 recommends at most ten minutes; a redirect needs far less.
+  AUTHORIZATION_CODE_TTL: '60',
+  // Short, because a JWT that is checked against /jwks alone lives until it expires.
+  ACCESS_TOKEN_TTL: '600',
+  ID_TOKEN_TTL: '3600',
+  REFRESH_TOKEN_TTL: '1209600',
+  SESSION_TTL: '1209600',
+  // How long a person may take to sign in and to decide.
+  INTERACTION_TTL: '3600',
+
+  // argon2id, above OWASP's minimum (19 MiB, 2 passes, 1 lane); about 60 ms on a server core.
+  ARGON2_MEMORY_KIB: '65536',
+  ARGON2_PASSES: '2',
+  ARGON2_LANES: '1',
+
+  // Wrong passwords for one account from one address before waiting begins, and for one address over all accounts.
+  SIGN_IN_ATTEMPTS_PER_ACCOUNT: '5',
+  SIGN_IN_ATTEMPTS_PER_ADDRESS: '50',
+  SIGN_IN_WINDOW: '900',
+
+  // Removing expired rows: how often, and how many rows one statement takes.
+  SWEEP_INTERVAL: '60',
+  SWEEP_BATCH: '1000',
+
+  // How long the work in hand may take after SIGTERM before its connections are cut.
+  SHUTDOWN_TIMEOUT: '25',
+} as const;
+
+/** What differs while developing and in tests: reachable from this machine alone, metrics on any free port. */
+export const developmentDefaults = {
+  HOST: '127.0.0.1,::1',
+  METRICS_HOST: '127.0.0.1',
+  METRICS_PORT: '0',
+} as const;
+
+export const productionDefaults = {
+  HOST: '::',
+  METRICS_HOST: '::',
+  METRICS_PORT: '9464',
+} as const;

@@ -1,0 +1,108 @@
+import { isIPv4, isIPv6 } from 'node:net';
+import { resolve } from 'node:path';
+import { z } from 'zod';
+
+const KEY_BYTES = 32;
+const MAX_TTL_SECONDS = 365 * 24 * 60 * 60;
+
+const text = z.string().trim().min(1);
+const integer = (minimum: number, maximum: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, `wants a whole number from ${minimum} to ${maximum}`)
+    .transform(Number)
+    .refine((n) => n >= minimum && n <= maximum, `wants a whole number from ${minimum} to ${maximum}`);
+const seconds = integer(1, MAX_TTL_SECONDS);
+const flag = z.enum(['true', 'false'], 'wants true or false').transform((value) => value === 'true');
+const list = z.string().transform((value) =>
+  value
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
+);
+
+const cidrList = list.refine(
+  (entries) => entries.every(isCidr),
+  'wants addresses or CIDR ranges, comma separated, such as 10.0.0.0/8',
+);
+
+const encryptionKeys = list
+  .refine((keys) => keys.length > 0, 'wants 32 random bytes in base64url')
+  .transform((keys) => keys.map((key) => Buffer.from(key, 'base64url')))
+  .refine(
+    (keys) => keys.every((key) => key.length === KEY_BYTES),
+    'wants 32 random bytes in base64url (several comma separated, newest first); make one with: openssl rand -base64 32 | tr +/ -_ | tr -d =',
+  );
+
+const cookieKeys = list.refine(
+  (keys) => keys.length > 0 && keys.every((key) => Buffer.from(key, 'base64url').length >= KEY_BYTES),
+  'wants at least 32 random bytes in base64url (several comma separated, newest first)',
+);
+
+const issuer = text.superRefine((value, context) => {
+  const url = URL.parse(value);
+  const fault =
+    url === null || !/^https?:$/.test(url.protocol)
+      ? 'wants an https URL such as https://id.example.com'
+      : value.endsWith('/') || url.pathname !== '/' || url.search !== '' || url.hash !== '' || url.username !== ''
+        ? 'wants an origin alone, without path, query, fragment or a slash at its end'
+        : value !== url.origin
+          ? `wants its normal form, ${url.origin}`
+          : undefined;
+  if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
+});
+
+const databaseUrl = text.refine((value) => /^postgres(ql)?:$/.test(URL.parse(value)?.protocol ?? ''), {
+  message: 'wants a PostgreSQL URL such as postgres://user:password@host:5432/tessera',
+});
+
+/** Every setting under its name in the environment: what it wants, and what becomes of it. */
+export const environmentSchema = z.object({
+  NODE_ENV: z
+    .enum(['development', 'production', 'test'], 'wants development, production or test')
+    .default('development'),
+  HOST: list.refine((hosts) => hosts.length > 0, 'wants at least one address to listen on'),
+  PORT: integer(0, 65_535),
+  ISSUER: issuer.optional(),
+  ALLOW_HTTP_ISSUER: flag,
+  DATABASE_URL: databaseUrl.optional(),
+  DATABASE_DIRECT_URL: databaseUrl.optional(),
+  DATABASE_POOL_SIZE: integer(2, 1_000),
+  KEY_ENCRYPTION_KEY: encryptionKeys.optional(),
+  COOKIE_KEYS: cookieKeys.optional(),
+  TRUST_PROXY: cidrList,
+  METRICS_HOST: text,
+  METRICS_PORT: integer(0, 65_535),
+  LOG_LEVEL: z.enum(
+    ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+    'wants trace, debug, info, warn, error, fatal or silent',
+  ),
+  DATA_DIR: text.transform((path) => resolve(path)),
+  WORKERS: z
+    .literal('1', 'wants 1: several processes behind a load balancer do the work of several workers')
+    .transform(Number),
+  AUTHORIZATION_CODE_TTL: integer(1, 600),
+  ACCESS_TOKEN_TTL: seconds,
+  ID_TOKEN_TTL: seconds,
+  REFRESH_TOKEN_TTL: seconds,
+  SESSION_TTL: seconds,
+  INTERACTION_TTL: integer(30, 24 * 60 * 60),
+  ARGON2_MEMORY_KIB: integer(8_192, 4_194_304),
+  ARGON2_PASSES: integer(1, 100),
+  ARGON2_LANES: integer(1, 64),
+  SIGN_IN_ATTEMPTS_PER_ACCOUNT: integer(1, 1_000),
+  SIGN_IN_ATTEMPTS_PER_ADDRESS: integer(1, 1_000_000),
+  SIGN_IN_WINDOW: seconds,
+  SWEEP_INTERVAL: seconds,
+  SWEEP_BATCH: integer(1, 100_000),
+  SHUTDOWN_TIMEOUT: integer(1, 600),
+});
+
+export type Environment = z.infer<typeof environmentSchema>;
+
+function isCidr(entry: string): boolean {
+  const [address = '', prefix, ...rest] = entry.split('/');
+  const width = isIPv4(address) ? 32 : isIPv6(address) ? 128 : undefined;
+  if (width === undefined || rest.length > 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= width);
+}

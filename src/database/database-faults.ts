@@ -1,0 +1,31 @@
+/** Node's codes for a peer that is not there (any more). */
+const NETWORK_CODES = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'ENOTFOUND',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'EAI_AGAIN',
+]);
+
+/**
+ * SQLSTATE classes in which the database, not the statement, is at fault (PostgreSQL manual, appendix A): connection
+ * exceptions, insufficient resources (disk full), operator intervention (shutdown, statement timeout), system errors;
+ * and the read-only transaction that a primary turned standby answers with.
+ */
+const UNAVAILABLE_SQLSTATE = /^(08|53|57|58)|^25006$/;
+
+/** Messages of `pg` and `knex` that bear no code. */
+const UNAVAILABLE_MESSAGE =
+  /connection terminated|timeout exceeded when trying to connect|timeout acquiring a connection|connection error and is not queryable|client has encountered a connection error|pool is (draining|destroyed)|after calling end on the pool/i;
+
+/** Whether an error says that the database could not be asked, so that the honest answer is 503 and never a verdict. */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error instanceof AggregateError && error.errors.some(isDatabaseUnavailable)) return true;
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (code === 'database_unavailable' || NETWORK_CODES.has(code)) return true;
+  if (code.length === 5 && UNAVAILABLE_SQLSTATE.test(code)) return true;
+  return UNAVAILABLE_MESSAGE.test(error.message) || isDatabaseUnavailable(error.cause);
+}

@@ -1,0 +1,50 @@
+import knex, { type Knex } from 'knex';
+import pg from 'pg';
+import type { Logger } from '../telemetry/index.ts';
+
+/** `knex` for everything; `pool` for the hand-written SQL of the token store. Both are separate sets of connections. */
+export type Database = Readonly<{ knex: Knex; pool: pg.Pool; url: string; close(): Promise<void> }>;
+
+/** A statement that takes longer is ended by PostgreSQL, so that a stuck one can't hold a connection for ever. */
+const STATEMENT_TIMEOUT_MS = 15_000;
+const CONNECT_TIMEOUT_MS = 3_000;
+/** How long a query may wait for a free connection before its request is answered with 503. */
+const ACQUIRE_TIMEOUT_MS = 5_000;
+
+/**
+ * Opens the connection pools; no connection is made before the first query.
+ *
+ * @param poolSize connections at the most, shared out between the two pools
+ */
+export function openDatabase(options: { url: string; poolSize: number; logger: Logger }): Database {
+  const connection = {
+    connectionString: options.url,
+    application_name: 'tessera',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    keepAlive: true,
+  };
+  const hotSize = Math.max(1, Math.ceil(options.poolSize / 2));
+  const pool = new pg.Pool({ ...connection, max: hotSize });
+  // A connection that dies while idle is replaced by the next query; without a listener the event would end the process.
+  pool.on('error', (error) => options.logger.warn({ code: errorCode(error) }, 'an idle database connection was lost'));
+  const builder = knex({
+    client: 'pg',
+    connection,
+    pool: { min: 0, max: Math.max(1, options.poolSize - hotSize) },
+    acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
+    log: { warn: (message: unknown) => options.logger.debug({ message }, 'knex') },
+  });
+  return Object.freeze({
+    knex: builder,
+    pool,
+    url: options.url,
+    async close() {
+      await Promise.all([builder.destroy(), pool.end()]);
+    },
+  });
+}
+
+function errorCode(error: Error): string | undefined {
+  return 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}

@@ -1,0 +1,14 @@
+/**
+ * Owns the connection to PostgreSQL: pools, the embedded server, migrations, the feed of changes between nodes. Refuses
+ * to know any table but its own `revisions`: rows belong to the rooms that write them.
+ */
+export {
+  announceChange,
+  type ChangeFeed,
+  type ChangeListener,
+  type ChangeTopic,
+  createChangeFeed,
+} from './change-feed.ts';
+export { type Database, openDatabase } from './database.ts';
+export { isDatabaseUnavailable } from './database-faults.ts';
+export { type MigrationStatus, migrateDown, migrateUp, migrationSettings, migrationStatus } from './migrate.ts';

@@ -1,0 +1,50 @@
+import { fileURLToPath } from 'node:url';
+import type { Knex } from 'knex';
+
+/** Where the migrations are and where their state is kept; knexfile.ts and the command line share it. */
+export const migrationSettings: Knex.MigratorConfig = {
+  directory: fileURLToPath(new URL('../../migrations', import.meta.url)),
+  tableName: 'migrations',
+  loadExtensions: ['.ts'],
+};
+
+export type MigrationStatus = { applied: string[]; pending: string[] };
+
+/** Brings the schema up to date; nodes that start at once wait for one another. @returns the names applied now */
+export async function migrateUp(knex: Knex): Promise<string[]> {
+  return withMigrationLock(knex, async () => {
+    const [, names] = await knex.migrate.latest(migrationSettings);
+    return names as string[];
+  });
+}
+
+/** Takes back the newest batch of migrations. @returns the names taken back */
+export async function migrateDown(knex: Knex): Promise<string[]> {
+  return withMigrationLock(knex, async () => {
+    const [, names] = await knex.migrate.rollback(migrationSettings);
+    return names as string[];
+  });
+}
+
+/** Which migrations have been applied and which have not. */
+export async function migrationStatus(knex: Knex): Promise<MigrationStatus> {
+  const [applied, pending] = await knex.migrate.list(migrationSettings);
+  return {
+    applied: applied.map((migration: { name: string }) => migration.name),
+    pending: pending.map((migration: { file: string }) => migration.file),
+  };
+}
+
+const MIGRATION_LOCK = 7_355_608;
+
+/**
+ * knex refuses the second of two concurrent migrators with an error. This waits instead. The lock is scoped to a
+ * transaction, so that it also holds behind a pooler, and nothing else is done in that transaction.
+ */
+async function withMigrationLock<T>(knex: Knex, work: () => Promise<T>): Promise<T> {
+  return knex.transaction(async (lock) => {
+    await lock.raw('set local statement_timeout = 0');
+    await lock.raw('select pg_advisory_xact_lock(?)', [MIGRATION_LOCK]);
+    return work();
+  });
+}

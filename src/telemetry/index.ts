@@ -1,0 +1,5 @@
+/**
+ * Owns what the program says of itself: logs, metrics. Refuses to hold anything that grants access: the logger removes
+ * secrets, and labels are drawn from closed lists.
+ */
+export { createLogger, type Logger } from './logger.ts';

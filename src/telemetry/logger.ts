@@ -1,0 +1,46 @@
+import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino';
+import pretty from 'pino-pretty';
+import type { Config } from '../config/index.ts';
+
+export type { Logger };
+
+/** Members that may hold something that grants access, wherever one is logged by mistake. */
+const SECRET_MEMBERS = [
+  'access_token',
+  'authorization',
+  'client_assertion',
+  'client_secret',
+  'code',
+  'code_verifier',
+  'cookie',
+  'id_token',
+  'id_token_hint',
+  'password',
+  'refresh_token',
+  'request',
+  'secret',
+  'set-cookie',
+  'token',
+];
+
+const redactedPaths = SECRET_MEMBERS.flatMap((name) => {
+  const member = name.includes('-') ? `["${name}"]` : `.${name}`;
+  return [member.replace(/^\./, ''), `*${member}`, `*.*${member}`, `*.*.*${member}`];
+});
+
+/** JSON lines in production, readable ones while developing; secrets are removed in both. */
+export function createLogger(
+  config: Pick<Config, 'logLevel' | 'environment'>,
+  destination: DestinationStream = process.stdout,
+): Logger {
+  const isPretty = config.environment === 'development';
+  return pino(
+    {
+      level: config.logLevel,
+      base: null,
+      timestamp: stdTimeFunctions.isoTime,
+      redact: { paths: redactedPaths, censor: '[redacted]' },
+    },
+    isPretty ? pretty({ destination, sync: true, ignore: 'hostname', translateTime: 'SYS:HH:MM:ss' }) : destination,
+  );
+}
