@@ -1,0 +1,98 @@
+import { spawn } from 'node:child_process';
+import { chownSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { type Binaries, majorVersion } from './binaries.ts';
+import type { ClusterOwner } from './cluster-owner.ts';
+import { DATABASE_NAME } from './cluster-record.ts';
+import { cannotRunFault, embeddedFault, errorCode, folderFault, INSTEAD, outputFault } from './embedded-fault.ts';
+import { syncFolder } from './private-files.ts';
+
+/** The environment of PostgreSQL's programs: nothing of ours, which may hold secrets or PG* variables. */
+export const POSTGRES_ENVIRONMENT = { LC_ALL: 'C', TZ: 'UTC', PATH: '/usr/bin:/bin' };
+
+/** The builtin locale provider sorts the same on every machine and needs no locale of the system. */
+const INITDB_SETTINGS = [
+  `--username=${DATABASE_NAME}`,
+  '--auth=scram-sha-256',
+  '--encoding=UTF8',
+  '--locale=C',
+  '--locale-provider=builtin',
+  '--builtin-locale=C.UTF-8',
+];
+
+/** The major version of the cluster at `cluster`; undefined where there is none. */
+export function clusterVersion(cluster: string): number | undefined {
+  try {
+    return majorVersion(readFileSync(join(cluster, 'PG_VERSION'), 'utf8'));
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return undefined;
+    throw folderFault(cluster, error);
+  }
+}
+
+/** @throws AppError when these binaries can't read a cluster of that version */
+export function requireSameVersion(cluster: string, version: number, binaries: Binaries): void {
+  if (version === majorVersion(binaries.version)) return;
+  throw embeddedFault(
+    `${cluster} was made by PostgreSQL ${version}, this is ${majorVersion(binaries.version)}; move DATA_DIR away to start afresh, ${INSTEAD}`,
+  );
+}
+
+/**
+ * Makes a cluster: under another name beside its place, synced to disk, then renamed. A crash half way leaves only a
+ * draft, which the next attempt removes. Only the keeper may call this.
+ */
+export async function createCluster(options: {
+  binaries: Binaries;
+  cluster: string;
+  owner: ClusterOwner | undefined;
+  password: string;
+}): Promise<void> {
+  const { cluster, owner } = options;
+  const parent = dirname(cluster);
+  removeDrafts(parent, `${basename(cluster)}.new-`);
+  try {
+    const draft = mkdtempSync(`${cluster}.new-`);
+    const passwordFile = join(draft, 'password');
+    writeFileSync(passwordFile, `${options.password}\n`, { mode: 0o600 });
+    for (const path of owner === undefined ? [] : [draft, passwordFile])
+      chownSync(path, owner?.uid ?? 0, owner?.gid ?? 0);
+    await runInitdb(options.binaries, draft, [`--pgdata=${join(draft, 'data')}`, `--pwfile=${passwordFile}`], owner);
+    renameSync(join(draft, 'data'), cluster);
+    syncFolder(parent);
+    rmSync(draft, { recursive: true, force: true });
+  } catch (error) {
+    removeDrafts(parent, `${basename(cluster)}.new-`);
+    throw folderFault(parent, error);
+  }
+}
+
+function removeDrafts(parent: string, prefix: string): void {
+  for (const name of readdirSync(parent)) {
+    if (name.startsWith(prefix)) rmSync(join(parent, name), { recursive: true, force: true });
+  }
+}
+
+async function runInitdb(
+  binaries: Binaries,
+  cwd: string,
+  args: string[],
+  owner: ClusterOwner | undefined,
+): Promise<void> {
+  const child = spawn(binaries.initdb, [...INITDB_SETTINGS, ...args], {
+    ...owner,
+    cwd,
+    env: POSTGRES_ENVIRONMENT,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    windowsHide: true,
+  });
+  let output = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    output += chunk;
+  });
+  const status = await new Promise<number | NodeJS.Signals | null>((resolve, reject) => {
+    child.on('error', (cause) => reject(cannotRunFault(binaries.initdb, cause)));
+    child.on('close', (code, signal) => resolve(code ?? signal));
+  });
+  if (status !== 0) throw outputFault(`initdb failed (${status})`, output, dirname(cwd));
+}

@@ -1,0 +1,101 @@
+import { existsSync } from 'node:fs';
+import { locateBinaries } from './binaries.ts';
+import { clusterOwner } from './cluster-owner.ts';
+import { placeForNewCluster, usualPlace } from './cluster-place.ts';
+import { DATABASE_NAME, databaseUrl, randomPassword, readClusterRecord, writeClusterRecord } from './cluster-record.ts';
+import { clusterVersion, createCluster, requireSameVersion } from './create-cluster.ts';
+import { embeddedFault, errorCode } from './embedded-fault.ts';
+import { type Postmaster, startPostmaster } from './postmaster.ts';
+import { reachableBinaries } from './reachable-binaries.ts';
+
+/**
+ * From a data directory to a running PostgreSQL with the database `tessera` in it, making what isn't there yet. Only the
+ * keeper may call this.
+ *
+ * @param log file descriptor of the log
+ * @param mustKeepPort true for a restart under clients that know the port already
+ * @param notice told what a person should know, such as data kept outside of DATA_DIR
+ * @throws AppError in one clear line
+ */
+export async function openCluster(options: {
+  dataDirectory: string;
+  log: number;
+  mustKeepPort: boolean;
+  notice: (message: string) => void;
+}): Promise<Postmaster> {
+  const { dataDirectory, notice } = options;
+  const installed = await locateBinaries();
+  const known = readClusterRecord(dataDirectory);
+  const expected = known?.relocatedTo ?? usualPlace(dataDirectory);
+  const owner = clusterOwner(dataDirectory, expected);
+  const binaries = reachableBinaries(installed, owner);
+  const version = clusterVersion(expected);
+  if (version !== undefined && known === undefined) {
+    throw embeddedFault(
+      `${dataDirectory}/postgres.json with the password of ${expected} is missing; restore it or move both away`,
+    );
+  }
+  if (version !== undefined) requireSameVersion(expected, version, binaries);
+
+  const cluster = version === undefined ? placeForNewCluster(dataDirectory, owner) : expected;
+  const record = {
+    password: known?.password ?? randomPassword(),
+    port: known?.port,
+    relocatedTo: cluster === usualPlace(dataDirectory) ? undefined : cluster,
+  };
+  if (version === undefined) {
+    if (existsSync(cluster)) throw embeddedFault(`${cluster} is there but holds no database; move it away`);
+    // The password first: a cluster whose password nobody knows would be lost.
+    writeClusterRecord(dataDirectory, record);
+    await createCluster({ binaries, cluster, owner, password: record.password });
+  }
+  for (const [what, path, usual] of [
+    ['data', cluster, usualPlace(dataDirectory)],
+    ['programs', binaries.home, installed.home],
+  ]) {
+    if (path !== usual)
+      notice(
+        `PostgreSQL runs as uid ${owner?.uid ?? process.getuid?.()}, who can't use ${usual}: its ${what} are in ${path}`,
+      );
+  }
+  const postmaster = await startPostmaster({
+    binaries,
+    cluster,
+    owner,
+    preferredPort: record.port,
+    mustKeepPort: options.mustKeepPort,
+    log: options.log,
+  });
+  try {
+    const opened = { ...record, port: postmaster.port };
+    if (opened.port !== known?.port) writeClusterRecord(dataDirectory, opened);
+    await ensureDatabase(databaseUrl(opened));
+    return postmaster;
+  } catch (error) {
+    await postmaster.stop();
+    throw error;
+  }
+}
+
+/** The first connection also shows that the recorded password is the cluster's. */
+async function ensureDatabase(url: string): Promise<void> {
+  const { default: pg } = await import('pg');
+  const connect = async (database: string) => {
+    const client = new pg.Client({ connectionString: url.replace(/[^/]*$/, database) });
+    await client.connect();
+    return client;
+  };
+  try {
+    const client = await connect(DATABASE_NAME);
+    await client.end();
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === '28P01')
+      throw embeddedFault('the password in postgres.json is not that of the cluster; restore the file', error);
+    if (code !== '3D000')
+      throw embeddedFault(`PostgreSQL can't be reached: ${error instanceof Error ? error.message : error}`, error);
+    const client = await connect('postgres');
+    await client.query(`CREATE DATABASE ${DATABASE_NAME}`);
+    await client.end();
+  }
+}

@@ -1,0 +1,53 @@
+import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { errorCode } from './embedded-fault.ts';
+import { commandOf, identifyProcess, type ProcessIdentity } from './process-identity.ts';
+
+/** The main process of PostgreSQL as it describes itself in `postmaster.pid`. */
+export type PostmasterFile = Readonly<{ pid: number; port: number; isReady: boolean }>;
+
+/** No system gives out this process id (Linux ends at 4194304), yet PostgreSQL reads it as one. */
+const NOBODYS_PID = 2_147_483_646;
+
+/** Reads `postmaster.pid`; undefined where there is none or it isn't complete yet. */
+export function readPostmasterFile(cluster: string): PostmasterFile | undefined {
+  const lines = readLines(cluster);
+  // PostgreSQL's miscadmin.h: line 1 is the process id, 4 the port, 8 the status.
+  const [pid, port] = [Number(lines[0]), Number(lines[3])];
+  if (!Number.isInteger(pid) || !Number.isInteger(port) || lines.length < 8) return undefined;
+  return { pid, port, isReady: lines[7]?.trim() === 'ready' };
+}
+
+/** The PostgreSQL that runs on this cluster now, if one does. */
+export function runningPostmaster(cluster: string): ProcessIdentity | undefined {
+  const pid = Number(readLines(cluster)[0]);
+  if (!Number.isInteger(pid) || pid <= 0) return undefined;
+  const found = identifyProcess(pid);
+  return found !== undefined && servesCluster(pid, cluster) ? found : undefined;
+}
+
+/**
+ * Lets PostgreSQL start where `postmaster.pid` names a process id that someone else has by now (after a crash in a
+ * container it is often the same number). The file stays, because PostgreSQL also learns from it whether processes of
+ * the last run still use the shared memory: only the number is replaced. Call when `runningPostmaster` found nothing.
+ */
+export function disownPostmasterFile(cluster: string): void {
+  const [first, ...rest] = readLines(cluster);
+  const pid = Number(first);
+  if (!Number.isInteger(pid) || identifyProcess(Math.abs(pid)) === undefined) return;
+  writeFileSync(join(cluster, 'postmaster.pid'), [NOBODYS_PID, ...rest].join('\n'));
+}
+
+function servesCluster(pid: number, cluster: string): boolean {
+  const command = commandOf(pid);
+  return command === undefined || command.includes(`-D ${cluster}`) || command.includes(`-D ${realpathSync(cluster)}`);
+}
+
+function readLines(cluster: string): string[] {
+  try {
+    return readFileSync(join(cluster, 'postmaster.pid'), 'utf8').split('\n');
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,78 @@
+import { randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+
+/** True for root, who must neither run PostgreSQL nor leave files behind that the folder's owner can't read. */
+export const isRoot = process.getuid?.() === 0;
+
+/** Makes DATA_DIR. Root lets others pass through (not list) it, because its PostgreSQL runs as an unprivileged user. */
+export function ensureDataDirectory(path: string): void {
+  if (existsSync(path)) return;
+  mkdirSync(dirname(path), { recursive: true });
+  mkdirSync(path, { recursive: true, mode: isRoot ? 0o711 : 0o700 });
+}
+
+/** Makes a folder that only the owner of its parent may use. */
+export function ensurePrivateFolder(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  ownLikeParent(path);
+}
+
+/** Writes a file of mode 600 at once and durably: a reader sees the old content or the new, also after a power cut. */
+export function writePrivateFile(path: string, content: string): void {
+  const draft = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`;
+  try {
+    const file = openSync(draft, 'wx', 0o600);
+    try {
+      writeFileSync(file, content);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    ownLikeParent(draft);
+    renameSync(draft, path);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    throw error;
+  }
+  syncFolder(dirname(path));
+}
+
+/** Makes a rename or a new file inside the folder durable. Windows has no such call for folders. */
+export function syncFolder(path: string): void {
+  if (process.platform === 'win32') return;
+  const folder = openSync(path, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
+
+/** Opens a log of mode 600 for appending; one that has grown past `limitBytes` is put aside first. */
+export function openPrivateLog(path: string, limitBytes: number): number {
+  if (existsSync(path) && statSync(path).size > limitBytes) renameSync(path, `${path}.old`);
+  const log = openSync(path, 'a', 0o600);
+  chmodSync(path, 0o600);
+  ownLikeParent(path);
+  return log;
+}
+
+/** Root may run a command in a folder of someone else; what it leaves there must be that person's. */
+function ownLikeParent(path: string): void {
+  if (!isRoot) return;
+  const { uid, gid } = statSync(dirname(path));
+  chownSync(path, uid, gid);
+}
