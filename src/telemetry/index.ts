@@ -3,3 +3,4 @@
  * secrets, and labels are drawn from closed lists.
  */
 export { createLogger, type Logger } from './logger.ts';
+export { outcomeOf, type RequestOutcome } from './request-outcome.ts';

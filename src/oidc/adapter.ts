@@ -1,0 +1,79 @@
+import { type Adapter, type AdapterFactory, type AdapterPayload, errors } from 'oidc-provider';
+import type { Clients } from '../clients/index.ts';
+import type { ArtifactKind, ArtifactPayload, ArtifactStore } from '../tokens/index.ts';
+import { failClosed } from './faults.ts';
+import { toProviderMetadata } from './provider-client.ts';
+
+/**
+ * Until the library saves a replay entry with its true expiry, right after asking for it: long enough for any assertion
+ * whose saving was cut off, and longer than the clock tolerance.
+ */
+const REPLAY_PROVISIONAL_SECONDS = 600;
+
+/** What the library stores goes to the artifact store; what it asks of clients to the registry, read only. */
+export function createAdapterFactory(stores: { artifacts: ArtifactStore; clients: Clients }): AdapterFactory {
+  return (name) => {
+    switch (name) {
+      case 'Client':
+        return clientAdapter(stores.clients);
+      case 'ReplayDetection':
+        return replayAdapter(stores.artifacts);
+      default:
+        return artifactAdapter(stores.artifacts, name as ArtifactKind);
+    }
+  };
+}
+
+function artifactAdapter(store: ArtifactStore, kind: ArtifactKind): Adapter {
+  return {
+    upsert: (id, payload, ttlSeconds) => failClosed(() => store.upsert(kind, id, payload as ArtifactPayload, ttlSeconds)),
+    find: (id) => failClosed(async () => (await store.find(kind, id)) as AdapterPayload | undefined),
+    findByUid: (uid) => failClosed(async () => (await store.findByUid(uid)) as AdapterPayload | undefined),
+    findByUserCode: (code) => failClosed(async () => (await store.findByUserCode(code)) as AdapterPayload | undefined),
+    destroy: (id) => failClosed(() => store.destroy(kind, id)),
+    revokeByGrantId: (grantId) => failClosed(() => store.revokeByGrantId(kind, grantId)),
+    /**
+     * The library looks at `consumed` first and ignores what this answers, so the loser of a race has to be stopped
+     * here, or one code would be redeemed twice.
+     */
+    async consume(id) {
+      const outcome = await failClosed(() => store.consume(kind, id));
+      if (outcome === 'consumed') return;
+      if (kind === 'PushedAuthorizationRequest') {
+        throw new errors.InvalidRequestUri('request_uri is invalid, expired, or was already used');
+      }
+      throw new errors.InvalidGrant('grant request is invalid', `${kind} ${outcome.replace('_', ' ')}`);
+    },
+  };
+}
+
+/** The library asks whether a `jti` was seen and then saves it: two steps that a race falls between. Asking is the insert here. */
+function replayAdapter(store: ArtifactStore): Adapter {
+  return {
+    ...artifactAdapter(store, 'ReplayDetection'),
+    find: (id) =>
+      failClosed(async () => {
+        const isFirst = await store.insertOnce('ReplayDetection', id, REPLAY_PROVISIONAL_SECONDS);
+        return isFirst ? undefined : { jti: id, kind: 'ReplayDetection' };
+      }),
+  };
+}
+
+function clientAdapter(clients: Clients): Adapter {
+  const refuse = async () => {
+    throw new Error('clients are changed through the registry');
+  };
+  return {
+    find: (id) =>
+      failClosed(async () => {
+        const client = await clients.find(id);
+        return client && toProviderMetadata(client);
+      }),
+    upsert: refuse,
+    destroy: refuse,
+    consume: refuse,
+    findByUid: refuse,
+    findByUserCode: refuse,
+    revokeByGrantId: refuse,
+  };
+}

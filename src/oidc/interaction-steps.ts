@@ -1,0 +1,157 @@
+import type { Context } from 'koa';
+import { errors, type Provider } from 'oidc-provider';
+import { AppError } from '../errors.ts';
+import { ACR_PASSWORD } from './claims.ts';
+import type { Consent, ConsentsStore } from './consents-store.ts';
+import { failClosed } from './faults.ts';
+import { addConsent, toConsent } from './grants.ts';
+
+/** What the provider waits for a person to do, and all that a page needs to ask for it. */
+export type InteractionStep = {
+  uid: string;
+  prompt: 'login' | 'consent';
+  clientId: string;
+  redirectUri: string;
+  uiLocales: string | undefined;
+  loginHint: string | undefined;
+  /** Who is signed in; there at the consent step. */
+  accountId: string | undefined;
+  /** What is asked for and has not been allowed before. */
+  missing: Consent;
+  /** Of what is asked for, what has been allowed before. */
+  granted: Consent;
+};
+
+/** The way from our pages back into the protocol. Every step ends by returning to the provider, which decides what is next. */
+export type InteractionSteps = Readonly<{
+  /** @throws {AppError} `interaction_expired` where there is none for this browser and `uid` */
+  find(context: Context, uid: string): Promise<InteractionStep>;
+  /** All three answer with the redirect back to the provider. */
+  finishSignIn(context: Context, uid: string, accountId: string): Promise<void>;
+  finishConsent(context: Context, uid: string): Promise<void>;
+  deny(context: Context, uid: string): Promise<void>;
+}>;
+
+type Details = Awaited<ReturnType<Provider['interactionDetails']>>;
+
+export function createInteractionSteps(dependencies: {
+  provider(): Provider;
+  consents: ConsentsStore;
+}): InteractionSteps {
+  const { provider, consents } = dependencies;
+
+  async function details(context: Context, uid: string): Promise<Details> {
+    try {
+      const found = await provider().interactionDetails(context.req, context.res);
+      if (found.uid === uid) return found;
+    } catch (error) {
+      if (!(error instanceof errors.SessionNotFound)) throw error;
+    }
+    throw new AppError({ code: 'interaction_expired', message: 'This sign-in is no longer open.' });
+  }
+
+  async function grantOf(found: Details) {
+    const existing = found.grantId === undefined ? undefined : await provider().Grant.find(found.grantId);
+    if (existing !== undefined && existing.accountId === found.session?.accountId) return existing;
+    return undefined;
+  }
+
+  async function finish(context: Context, result: Parameters<Provider['interactionResult']>[2]): Promise<void> {
+    const isError = 'error' in result;
+    const returnTo = await failClosed(() =>
+      provider().interactionResult(context.req, context.res, result, { mergeWithLastSubmission: !isError }),
+    );
+    context.status = 303;
+    context.redirect(returnTo);
+  }
+
+  return {
+    async find(context, uid) {
+      const found = await failClosed(() => details(context, uid));
+      const { params, prompt } = found;
+      const grant = prompt.name === 'consent' ? await failClosed(() => grantOf(found)) : undefined;
+      return {
+        uid: found.uid,
+        prompt: prompt.name === 'consent' ? 'consent' : 'login',
+        clientId: String(params['client_id']),
+        redirectUri: String(params['redirect_uri']),
+        uiLocales: optionalText(params['ui_locales']),
+        loginHint: optionalText(params['login_hint']),
+        accountId: found.session?.accountId,
+        missing: missingConsent(prompt.details),
+        granted: grant === undefined ? nothing : restrictTo(toConsent(grant), optionalText(params['scope']) ?? ''),
+      };
+    },
+
+    async finishSignIn(context, uid, accountId) {
+      const { prompt } = await failClosed(() => details(context, uid));
+      if (prompt.name !== 'login') throw outOfOrder();
+      await finish(context, { login: { accountId, acr: ACR_PASSWORD, amr: ['pwd'], remember: true } });
+    },
+
+    async finishConsent(context, uid) {
+      const found = await failClosed(() => details(context, uid));
+      const accountId = found.session?.accountId;
+      if (found.prompt.name !== 'consent' || accountId === undefined) throw outOfOrder();
+      const clientId = String(found.params['client_id']);
+      const grantId = await failClosed(async () => {
+        const { Grant } = provider();
+        const grant = (await grantOf(found)) ?? new Grant({ accountId, clientId });
+        addConsent(grant, missingConsent(found.prompt.details));
+        const remembered = await consents.find(accountId, clientId);
+        await consents.save(accountId, clientId, merge(remembered ?? nothing, toConsent(grant)));
+        return grant.save();
+      });
+      await finish(context, { consent: { grantId } });
+    },
+
+    async deny(context, uid) {
+      await failClosed(() => details(context, uid));
+      await finish(context, { error: 'access_denied', error_description: 'End-User denied the request' });
+    },
+  };
+}
+
+const nothing: Consent = { scopes: [], claims: [], resourceScopes: {} };
+
+function outOfOrder(): AppError {
+  return new AppError({ code: 'interaction_expired', message: 'This step has been answered already.' });
+}
+
+function missingConsent(details: Record<string, unknown>): Consent {
+  return {
+    scopes: (details['missingOIDCScope'] as string[] | undefined) ?? [],
+    claims: (details['missingOIDCClaims'] as string[] | undefined) ?? [],
+    resourceScopes: (details['missingResourceScopes'] as Record<string, string[]> | undefined) ?? {},
+  };
+}
+
+function restrictTo(consent: Consent, scope: string): Consent {
+  const asked = new Set(scope.split(' '));
+  const isAsked = (name: string) => asked.has(name);
+  return {
+    scopes: consent.scopes.filter(isAsked),
+    claims: consent.claims,
+    resourceScopes: Object.fromEntries(
+      Object.entries(consent.resourceScopes)
+        .map(([resource, scopes]) => [resource, scopes.filter(isAsked)] as const)
+        .filter(([, scopes]) => scopes.length > 0),
+    ),
+  };
+}
+
+function merge(one: Consent, other: Consent): Consent {
+  const both = (a: readonly string[] = [], b: readonly string[] = []) => [...new Set([...a, ...b])];
+  const resources = both(Object.keys(one.resourceScopes), Object.keys(other.resourceScopes));
+  return {
+    scopes: both(one.scopes, other.scopes),
+    claims: both(one.claims, other.claims),
+    resourceScopes: Object.fromEntries(
+      resources.map((resource) => [resource, both(one.resourceScopes[resource], other.resourceScopes[resource])]),
+    ),
+  };
+}
+
+function optionalText(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}

@@ -1,0 +1,31 @@
+import { randomBytes } from 'node:crypto';
+import type { AdapterPayload } from 'oidc-provider';
+import type { RegisteredClient } from '../clients/index.ts';
+
+/** Our own member of the client metadata that the library sees: the origins that may call from a browser. */
+export const ALLOWED_ORIGINS = 'allowed_origins';
+
+/**
+ * The library wants a secret for clients that have one. It is given a random value of this process and never a stored
+ * one: it accepted an HS256 request object that was signed with the stored digest. The comparison is ours.
+ */
+const SECRET_PLACEHOLDER = randomBytes(32).toString('base64url');
+
+/** A registered client as the library wants to find it. */
+export function toProviderMetadata(client: Pick<RegisteredClient, 'metadata' | 'allowedOrigins'>): AdapterPayload {
+  return {
+    ...client.metadata,
+    [ALLOWED_ORIGINS]: client.allowedOrigins,
+    ...(client.metadata.token_endpoint_auth_method.startsWith('client_secret_')
+      ? { client_secret: SECRET_PLACEHOLDER }
+      : undefined),
+  } as AdapterPayload;
+}
+
+/** Our own member of the client metadata by which a confidential client may go without PKCE. */
+export const REQUIRE_PKCE = 'require_pkce';
+
+/** PKCE is asked of everyone (RFC 9700, section 2.1.1); only a client that proves who it is may be registered without. */
+export function isPkceRequired(client: { clientAuthMethod?: string; [member: string]: unknown }): boolean {
+  return client.clientAuthMethod === 'none' || client[REQUIRE_PKCE] !== false;
+}

@@ -1,0 +1,177 @@
+import type { AdapterFactory, Configuration, ErrorOut, JWK, KoaContextWithOIDC } from 'oidc-provider';
+import { type Account, type Accounts, toClaims } from '../accounts/index.ts';
+import type { Apis, Clients } from '../clients/index.ts';
+import type { Config } from '../config/index.ts';
+import { ACR_PASSWORD, OPENID_SCOPE_CLAIMS, OPENID_SCOPES } from './claims.ts';
+import type { ConsentsStore } from './consents-store.ts';
+import { failClosed } from './faults.ts';
+import { loadExistingGrant } from './grants.ts';
+import { createInteractionPolicy } from './interaction-policy.ts';
+import { GRANT_ID_CLAIM } from './jwt-access-token.ts';
+import { isOriginAllowed, mayIntrospect, mayRevoke, rotatesRefreshToken } from './policies.ts';
+import { ALLOWED_ORIGINS, isPkceRequired, REQUIRE_PKCE } from './provider-client.ts';
+import { defaultResource, resourceServerInfo } from './resources.ts';
+
+/** The pages that the provider shows by itself; `http/` makes them. */
+export interface ProviderPages {
+  error(context: KoaContextWithOIDC, out: ErrorOut, error: Error): void | Promise<void>;
+  signOut(context: KoaContextWithOIDC, formHtml: string): void | Promise<void>;
+  signedOut(context: KoaContextWithOIDC): void | Promise<void>;
+  readonly locales: readonly string[];
+}
+
+export type ConfigurationInputs = {
+  config: Config;
+  adapter: AdapterFactory;
+  accounts: Accounts;
+  apis: Apis;
+  clients: Clients;
+  consents: ConsentsStore;
+  pages: ProviderPages;
+  cookieKeys: readonly string[];
+  /** Private keys; of each algorithm the one that signs stands first. */
+  signingKeys: readonly JWK[];
+};
+
+/**
+ * A grant outlives the refresh tokens that hang on it, and ends one day: after a year a person is asked again. Without
+ * `offline_access` it ends with the session.
+ */
+const OFFLINE_GRANT_SECONDS = 365 * 24 * 60 * 60;
+
+/** Signing algorithms of tokens, and of what clients sign. Symmetric ones are left out: a stored digest must sign nothing. */
+const ISSUED_ALGORITHMS = ['RS256', 'ES256'] as const;
+const ACCEPTED_ALGORITHMS = ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'] as const;
+
+/** Endpoint paths: a fixed contract with everyone who calls this server. */
+const routes = {
+  authorization: '/authorize',
+  token: '/token',
+  userinfo: '/userinfo',
+  introspection: '/introspect',
+  revocation: '/revoke',
+  jwks: '/jwks',
+  end_session: '/logout',
+};
+
+/** Everything that the library is told. Pure: the same inputs make the same configuration. */
+export function providerConfiguration(inputs: ConfigurationInputs): Configuration {
+  const { config, accounts, apis, clients, consents, pages } = inputs;
+  const { lifetimes } = config;
+  const isSecure = config.issuer.startsWith('https:');
+  return {
+    adapter: inputs.adapter,
+    jwks: { keys: [...inputs.signingKeys] },
+    routes,
+    acrValues: [ACR_PASSWORD],
+    // The library reads these once: a new API makes a new provider (DESIGN of the handle in provider-handle.ts).
+    scopes: [...new Set([...OPENID_SCOPES, ...apis.all().flatMap((api) => api.scopes.map(({ scope }) => scope))])],
+    claims: { ...OPENID_SCOPE_CLAIMS, acr: null, amr: null, auth_time: null, iss: null, sid: null },
+    responseTypes: ['code'],
+    subjectTypes: ['public'],
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
+    enabledJWA: {
+      clientAuthSigningAlgValues: [...ACCEPTED_ALGORITHMS],
+      idTokenSigningAlgValues: [...ISSUED_ALGORITHMS],
+    },
+    clientDefaults: { grant_types: [], response_types: [], token_endpoint_auth_method: 'client_secret_basic' },
+    extraClientMetadata: { properties: [ALLOWED_ORIGINS, REQUIRE_PKCE] },
+    allowOmittingSingleRegisteredRedirectUri: false,
+    clientBasedCORS: (_context, origin, client) => isOriginAllowed(origin, client),
+    cookies: cookieSettings(inputs.cookieKeys, isSecure),
+    discovery: { ui_locales_supported: [...pages.locales] },
+    pkce: { required: (_context, client) => isPkceRequired(client) },
+    rotateRefreshToken: rotatesRefreshToken,
+    loadExistingGrant: (context) => failClosed(() => loadExistingGrant(context, { consents })),
+    findAccount: (_context, id) => failClosed(async () => toProviderAccount(await accounts.find(id))),
+    renderError: (context, out, error) => pages.error(context, out, error),
+    interactions: { policy: createInteractionPolicy(), url: (_context, interaction) => `/interaction/${interaction.uid}` },
+    formats: {
+      customizers: {
+        jwt: (_context, token, jwt) => {
+          if ('grantId' in token && token.grantId !== undefined) jwt.payload[GRANT_ID_CLAIM] = token.grantId;
+          return jwt;
+        },
+      },
+    },
+    ttl: {
+      AccessToken: (_context, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
+      ClientCredentials: (_context, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
+      AuthorizationCode: lifetimes.authorizationCodeSeconds,
+      Grant: (_context, grant) =>
+        grant.openid?.scope?.split(' ').includes('offline_access')
+          ? Math.max(OFFLINE_GRANT_SECONDS, lifetimes.refreshTokenSeconds)
+          : lifetimes.sessionSeconds,
+      IdToken: lifetimes.idTokenSeconds,
+      Interaction: lifetimes.interactionSeconds,
+      RefreshToken: (context, token, client) => refreshTokenSeconds(context, client, token, lifetimes.refreshTokenSeconds),
+      Session: lifetimes.sessionSeconds,
+    },
+    features: {
+      devInteractions: { enabled: false },
+      dPoP: { enabled: false },
+      pushedAuthorizationRequests: { enabled: false },
+      claimsParameter: { enabled: true },
+      clientCredentials: { enabled: true },
+      userinfo: { enabled: true },
+      introspection: {
+        enabled: true,
+        allowedPolicy: (_context, client, token) =>
+          mayIntrospect(
+            client.clientId,
+            {
+              clientId: token.clientId,
+              accountId: 'accountId' in token ? token.accountId : undefined,
+              audience: 'aud' in token && typeof token.aud === 'string' ? token.aud : undefined,
+            },
+            { clients, apis, accounts },
+          ),
+      },
+      revocation: { enabled: true, allowedPolicy: (_context, client, token) => mayRevoke(client, token) },
+      rpInitiatedLogout: {
+        enabled: true,
+        logoutSource: (context, form) => pages.signOut(context, form),
+        postLogoutSuccessSource: (context) => pages.signedOut(context),
+      },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: (context, client, granted) =>
+          defaultResource(context, client.clientId, granted as string[] | undefined, { apis, clients }) as Promise<string>,
+        getResourceServerInfo: (context, identifier, client) =>
+          resourceServerInfo(context, identifier, client.clientId, { apis, clients }),
+      },
+    },
+  };
+}
+
+/** Prefixes bind a cookie to https and, for the session, to this very host (RFC 6265bis, section 4.1.3). */
+function cookieSettings(keys: readonly string[], isSecure: boolean): NonNullable<Configuration['cookies']> {
+  const options = { httpOnly: true, sameSite: 'lax', secure: isSecure, signed: true } as const;
+  return {
+    keys: [...keys],
+    names: {
+      session: isSecure ? '__Host-tessera_session' : 'tessera_session',
+      interaction: isSecure ? '__Secure-tessera_interaction' : 'tessera_interaction',
+      resume: isSecure ? '__Secure-tessera_resume' : 'tessera_resume',
+    },
+    long: { ...options, path: '/' },
+    short: options,
+  };
+}
+
+function toProviderAccount(account: Account | undefined) {
+  if (account === undefined || account.isDisabled) return undefined;
+  return { accountId: account.id, claims: () => ({ ...toClaims(account), sub: account.id }) };
+}
+
+/** Rotation must not stretch the life of a browser app's tokens (OAuth 2.0 for Browser-Based Apps, section 8.2). */
+function refreshTokenSeconds(
+  context: KoaContextWithOIDC | undefined,
+  client: NonNullable<KoaContextWithOIDC['oidc']['client']>,
+  token: { isSenderConstrained(): boolean },
+  seconds: number,
+): number {
+  const rotated = context?.oidc?.entities.RotatedRefreshToken;
+  const isBrowserApp = client.applicationType === 'web' && client.clientAuthMethod === 'none';
+  return rotated !== undefined && isBrowserApp && !token.isSenderConstrained() ? rotated.remainingTTL : seconds;
+}

@@ -1,0 +1,99 @@
+import { errors, type KoaContextWithOIDC, type ResourceServer } from 'oidc-provider';
+import { type Api, type Apis, apisOwningScopes, type Clients, type RegisteredClient } from '../clients/index.ts';
+import { OPENID_SCOPES } from './claims.ts';
+import { failClosed } from './faults.ts';
+
+type Registries = { apis: Apis; clients: Clients };
+
+/**
+ * Which API a request is for that names none (RFC 8707, section 2). With people involved: the one API that the client is
+ * registered for, else none, and the token is for userinfo alone. For client credentials: the one API that owns every
+ * scope asked for.
+ *
+ * @param granted several resources granted before, of which a token request names none
+ */
+export async function defaultResource(
+  context: KoaContextWithOIDC,
+  clientId: string,
+  granted: readonly string[] | undefined,
+  registries: Registries,
+): Promise<string | string[] | undefined> {
+  if (granted !== undefined) return granted.length === 1 ? granted[0] : [...granted];
+  const client = await failClosed(() => registries.clients.find(clientId));
+  if (client === undefined) return undefined;
+  if (context.oidc.params?.['grant_type'] === 'client_credentials') return resourceOfScopes(context, client, registries.apis);
+  // A scope-less or userinfo request goes on without an API; an API's scope without its API has nothing to be issued for.
+  const [only, ...others] = client.apis;
+  if (only !== undefined && others.length === 0) return only;
+  const scopes = [...context.oidc.requestParamScopes];
+  if (scopes.length > 0 && context.oidc.route === 'authorization' && !scopes.some((scope) => OPENID_SCOPES.includes(scope))) {
+    throw invalidTarget(apisOwningScopes(callableApis(client, registries.apis), scopes));
+  }
+  return undefined;
+}
+
+function resourceOfScopes(context: KoaContextWithOIDC, client: RegisteredClient, apis: Apis): string | undefined {
+  const callable = callableApis(client, apis);
+  const asked = [...context.oidc.requestParamScopes];
+  const scopes = asked.length > 0 ? asked : registeredApiScopes(client);
+  for (const scope of asked) {
+    if (!callable.some((api) => scopesOf(api, client).includes(scope))) {
+      throw new errors.InvalidScope('requested scope is not allowed', scope);
+    }
+  }
+  // Nothing asked and nothing registered: a token that says who the client is, and no more.
+  if (scopes.length === 0) return callable.length === 1 && client.apis.length === 1 ? callable[0]?.identifier : undefined;
+  const owners = apisOwningScopes(callable, scopes);
+  if (owners.length !== 1) throw invalidTarget(owners.length > 0 ? owners : callable);
+  if (asked.length === 0 && context.oidc.params) context.oidc.params['scope'] = scopes.join(' ');
+  return owners[0]?.identifier;
+}
+
+/**
+ * What the library needs to know of an API for one client.
+ *
+ * @throws {errors.InvalidTarget} where there is no such API, or the client may not call it
+ * @throws {errors.InvalidScope} where client credentials ask for a scope that the client hasn't got there
+ */
+export async function resourceServerInfo(
+  context: KoaContextWithOIDC,
+  identifier: string,
+  clientId: string,
+  registries: Registries,
+): Promise<ResourceServer> {
+  const client = await failClosed(() => registries.clients.find(clientId));
+  const api = client && callableApis(client, registries.apis).find((candidate) => candidate.identifier === identifier);
+  if (client === undefined || api === undefined) throw new errors.InvalidTarget();
+  const scopes = scopesOf(api, client);
+  if (context.oidc.params?.['grant_type'] === 'client_credentials') {
+    const unknown = [...context.oidc.requestParamScopes].find((scope) => !scopes.includes(scope));
+    if (unknown !== undefined) throw new errors.InvalidScope('requested scope is not allowed', unknown);
+  }
+  return {
+    scope: scopes.join(' '),
+    audience: api.identifier,
+    accessTokenTTL: api.ttlSeconds,
+    accessTokenFormat: api.tokenFormat,
+    ...(api.tokenFormat === 'jwt' ? { jwt: { sign: { alg: api.signingAlgorithm } } } : undefined),
+  };
+}
+
+/** The APIs that a client may call: those it is registered for, or any where it is registered for none. */
+function callableApis(client: RegisteredClient, apis: Apis): Api[] {
+  return apis.all().filter((api) => client.apis.length === 0 || client.apis.includes(api.identifier));
+}
+
+/** The scopes of an API that a client is registered for. */
+function scopesOf(api: Api, client: RegisteredClient): string[] {
+  const registered = new Set(client.metadata.scope?.split(' '));
+  return api.scopes.map(({ scope }) => scope).filter((scope) => registered.has(scope));
+}
+
+function registeredApiScopes(client: RegisteredClient): string[] {
+  return (client.metadata.scope?.split(' ') ?? []).filter((scope) => scope !== '' && !OPENID_SCOPES.includes(scope));
+}
+
+function invalidTarget(choices: readonly Api[]): errors.InvalidTarget {
+  const names = choices.map((api) => api.identifier).join(', ');
+  return new errors.InvalidTarget(names === '' ? 'no API has these scopes' : `name one resource of: ${names}`);
+}

@@ -1,0 +1,25 @@
+import type { IncomingMessage } from 'node:http';
+
+/** What became of a request, gathered along its way for its log line and its metrics. Holds nothing that grants access. */
+export type RequestOutcome = {
+  /** The endpoint by its name in the protocol, such as `token`; from a closed list, so that it may be a metric label. */
+  endpoint?: string | undefined;
+  clientId?: string | undefined;
+  grantType?: string | undefined;
+  /** The OAuth error code of the answer. */
+  error?: string | undefined;
+  /** The fault behind a 5xx answer, for the log alone. */
+  fault?: unknown;
+};
+
+const outcomes = new WeakMap<IncomingMessage, RequestOutcome>();
+
+/** The outcome of this request, to be read or added to. */
+export function outcomeOf(request: IncomingMessage): RequestOutcome {
+  let outcome = outcomes.get(request);
+  if (outcome === undefined) {
+    outcome = {};
+    outcomes.set(request, outcome);
+  }
+  return outcome;
+}
