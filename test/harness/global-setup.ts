@@ -24,7 +24,7 @@ export default async function globalSetup(): Promise<void> {
   await asSuperuser(`create database ${template}`);
   const url = new URL(process.env.TEST_DATABASE_URL as string);
   url.pathname = `/${template}`;
-  const database = openDatabase({ url: url.href, poolSize: 2, logger: silentLogger });
+  const database = openDatabase({ url: url.href, poolSize: 4, logger: silentLogger });
   await migrateUp(database.knex);
   await database.close();
   process.env.TEST_DATABASE_TEMPLATE = template;
