@@ -1,0 +1,126 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+/** Longest name that is recorded: our identifiers are far shorter, URNs of APIs are the longest. */
+const MAX_IDENTIFIER_LENGTH = 2_048;
+/** More scopes than any registered client has; keeps a row small whatever is asked for. */
+const MAX_SCOPES = 1_000;
+
+/** Anything PostgreSQL can store as text and as jsonb: no control characters (NUL), no lone surrogates. */
+const identifier = z
+  .string()
+  .max(MAX_IDENTIFIER_LENGTH)
+  .regex(/^[^\p{Cc}\p{Cs}]+$/u);
+/** RFC 6749, section 3.3: scope-token. */
+const scopes = z.array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/)).max(MAX_SCOPES);
+
+const accountId = identifier;
+const clientId = identifier;
+const grantId = identifier;
+const tokenKind = z.enum(['access', 'client_credentials', 'refresh', 'id', 'registration_access', 'initial_access']);
+
+function event<Type extends string, Members extends z.ZodRawShape>(type: Type, members: Members) {
+  return z.strictObject({ type: z.literal(type), ...members });
+}
+
+/**
+ * Every event with just its members. Strict: a member that is not listed is refused. None can hold a token, a password
+ * or a code, and none what somebody typed: people type passwords into the field for the name, so a failed sign-in of an
+ * unknown account bears no name at all.
+ */
+export const auditEventSchema = z.discriminatedUnion('type', [
+  event('sign_in.succeeded', { accountId, clientId: clientId.optional() }),
+  event('sign_in.failed', {
+    /** Absent: no such account. */
+    accountId: accountId.optional(),
+    clientId: clientId.optional(),
+    reason: z.enum(['unknown_account', 'wrong_password', 'account_disabled']),
+  }),
+  event('sign_in.limited', {
+    accountId: accountId.optional(),
+    clientId: clientId.optional(),
+    reason: z.enum(['too_many_for_account', 'too_many_for_address']),
+  }),
+  event('consent.granted', { accountId, clientId, grantId, scopes, resources: z.array(identifier).max(MAX_SCOPES) }),
+  event('consent.denied', { accountId, clientId }),
+  event('token.issued', {
+    clientId,
+    accountId: accountId.optional(),
+    grantId: grantId.optional(),
+    kind: tokenKind,
+    scopes,
+    resource: identifier.optional(),
+  }),
+  event('token.refreshed', { clientId, accountId, grantId, scopes }),
+  event('token.reuse_detected', { clientId, accountId: accountId.optional(), grantId: grantId.optional() }),
+  event('code.reuse_detected', { clientId, accountId: accountId.optional(), grantId: grantId.optional() }),
+  event('token.revoked', {
+    clientId: clientId.optional(),
+    accountId: accountId.optional(),
+    grantId: grantId.optional(),
+    kind: tokenKind,
+  }),
+  event('grant.revoked', {
+    /** Absent: every grant of the account or of the client. */
+    grantId: grantId.optional(),
+    accountId: accountId.optional(),
+    clientId: clientId.optional(),
+    reason: z.enum(['reuse', 'token_revoked', 'logout', 'account_request', 'operator_request']),
+  }),
+  event('session.ended', {
+    accountId: accountId.optional(),
+    clientId: clientId.optional(),
+    reason: z.enum(['logout', 'account_request', 'operator_request']),
+  }),
+  event('client.created', { clientId }),
+  event('client.updated', { clientId }),
+  event('client.deleted', { clientId }),
+  event('client.secret_rotated', { clientId }),
+  event('api.created', { resource: identifier }),
+  event('api.updated', { resource: identifier }),
+  event('api.deleted', { resource: identifier }),
+  event('account.created', { accountId }),
+  event('account.updated', { accountId }),
+  event('account.disabled', { accountId }),
+  event('account.enabled', { accountId }),
+  event('account.deleted', { accountId }),
+  event('account.password_set', { accountId }),
+  event('key.created', { kid: identifier, algorithm: z.enum(['RS256', 'ES256']) }),
+]);
+
+export type AuditEvent = z.infer<typeof auditEventSchema>;
+export type AuditEventType = AuditEvent['type'];
+
+const actorSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('operator') }),
+  z.strictObject({ kind: z.literal('system') }),
+  z.strictObject({ kind: z.enum(['account', 'client']), id: identifier }),
+]);
+
+/** Who did it, where that is neither plain from the event nor the account that it names. */
+export type AuditActor = z.infer<typeof actorSchema>;
+
+/**
+ * Where an event came from. The request id and the address come from outside: one that makes no sense is left out, so
+ * that nobody can stop an event from being recorded by sending one.
+ */
+export const auditContextSchema = z.strictObject({
+  requestId: z
+    .string()
+    .regex(/^[\w.:-]{1,128}$/)
+    .optional()
+    .catch(undefined),
+  address: z
+    .string()
+    .refine((address) => isIP(address) !== 0)
+    .optional()
+    .catch(undefined),
+  actor: actorSchema.optional(),
+});
+
+export type AuditContext = {
+  requestId?: string | undefined;
+  /** IPv4 or IPv6. */
+  address?: string | undefined;
+  actor?: AuditActor | undefined;
+};
