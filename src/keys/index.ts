@@ -1,0 +1,11 @@
+/**
+ * Owns the keys that the server signs with and the secrets that it keeps for itself: makes them once for all nodes, seals
+ * them under the key-encryption key, opens them at start. Refuses to hand a private part to anything but the signer, to
+ * store one in clear, and to write anything while the key-encryption key does not fit what is stored.
+ */
+export { developmentKeyEncryptionKey } from './development-key.ts';
+export { createKeyWrapper, type KeyWrapper, type WrappedKey } from './key-wrapper.ts';
+export { createSealer, type Sealer } from './sealer.ts';
+export { ensureServerSecrets, type ServerSecrets } from './server-secrets.ts';
+export type { SigningAlgorithm, SigningKey, SigningKeyState } from './signing-key.ts';
+export { createSigningKeys, type SigningKeySet, type SigningKeys } from './signing-keys.ts';

@@ -1,0 +1,104 @@
+import { randomBytes } from 'node:crypto';
+import { inspect } from 'node:util';
+import type { Knex } from 'knex';
+import type { Clock } from '../config/index.ts';
+import { AppError } from '../errors.ts';
+import { KEY_BYTES, UnsealError } from './authenticated-encryption.ts';
+import type { KeyWrapper } from './key-wrapper.ts';
+import { createSealer, type Sealer } from './sealer.ts';
+import { insertMissingServerSecrets, readServerSecrets, type StoredServerSecret } from './server-secret-store.ts';
+
+/** What all nodes on one database share and nobody else knows. Each is 32 random bytes; prints as nothing. */
+export type ServerSecrets = Readonly<{
+  /** Sign cookies; base64url, newest first: the first signs, each verifies. */
+  cookieKeys: readonly string[];
+  /** HMAC key for the digests of user codes, which are too short for a bare digest. */
+  userCodeKey: Buffer;
+  /** HMAC key for the tokens of forms. */
+  csrfKey: Buffer;
+  /** Salt of pairwise subjects (OpenID Connect Core, section 8.1). Never replaced: every pairwise `sub` hangs on it. */
+  pairwiseSecret: Buffer;
+  /** Seals what the protocol has to get back from the database in clear. */
+  artifactSealer: Sealer;
+}>;
+
+const NAMES = ['artifact_key', 'cookie_key', 'csrf_key', 'pairwise_secret', 'user_code_key'] as const;
+type SecretName = (typeof NAMES)[number];
+
+/**
+ * Reads the server's secrets, and makes those that are missing. Nodes that start at once end with the same ones.
+ *
+ * @throws {AppError} `configuration` when KEY_ENCRYPTION_KEY does not fit, before anything is written; `server_error`
+ *   when a row was altered
+ */
+export async function ensureServerSecrets(dependencies: {
+  knex: Knex;
+  wrapper: KeyWrapper;
+  clock: Clock;
+}): Promise<ServerSecrets> {
+  const { knex, wrapper, clock } = dependencies;
+  const present = await openAll(wrapper, await readServerSecrets(knex));
+  const missing = NAMES.filter((name) => !present.has(name));
+  if (missing.length === 0) return toServerSecrets(present);
+  const createdAt = new Date(clock());
+  const made = await Promise.all(missing.map((name) => make(wrapper, name, createdAt)));
+  await insertMissingServerSecrets(knex, made);
+  // Another node may have been faster: what counts is what stands in the database.
+  return toServerSecrets(await openAll(wrapper, await readServerSecrets(knex)));
+}
+
+async function make(wrapper: KeyWrapper, name: SecretName, createdAt: Date): Promise<StoredServerSecret> {
+  const version = 1;
+  const wrappedKey = await wrapper.wrap(randomBytes(KEY_BYTES), wrappingContext(name, version));
+  return { name, version, wrappedKey, createdAt };
+}
+
+async function openAll(
+  wrapper: KeyWrapper,
+  stored: readonly StoredServerSecret[],
+): Promise<Map<string, [Buffer, ...Buffer[]]>> {
+  const opened = new Map<string, [Buffer, ...Buffer[]]>();
+  for (const secret of stored) {
+    const value = await open(wrapper, secret);
+    const older = opened.get(secret.name);
+    if (older === undefined) opened.set(secret.name, [value]);
+    else older.push(value);
+  }
+  return opened;
+}
+
+async function open(wrapper: KeyWrapper, { name, version, wrappedKey }: StoredServerSecret): Promise<Buffer> {
+  try {
+    return await wrapper.unwrap(wrappedKey, wrappingContext(name, version));
+  } catch (cause) {
+    if (!(cause instanceof UnsealError)) throw cause;
+    throw new AppError({
+      code: 'server_error',
+      message: `the server secret ${name} was altered in the database: restore the table server_secrets from a backup`,
+      cause,
+    });
+  }
+}
+
+function toServerSecrets(opened: ReadonlyMap<string, [Buffer, ...Buffer[]]>): ServerSecrets {
+  const versions = (name: SecretName): [Buffer, ...Buffer[]] => {
+    const values = opened.get(name);
+    if (values === undefined)
+      throw new AppError({ code: 'server_error', message: `the server secret ${name} is gone` });
+    return values;
+  };
+  const secrets: ServerSecrets = {
+    cookieKeys: versions('cookie_key').map((key) => key.toString('base64url')),
+    userCodeKey: versions('user_code_key')[0],
+    csrfKey: versions('csrf_key')[0],
+    pairwiseSecret: versions('pairwise_secret')[0],
+    artifactSealer: createSealer(versions('artifact_key')[0]),
+  };
+  const nothing = () => 'ServerSecrets';
+  Object.defineProperties(secrets, { toJSON: { value: nothing }, [inspect.custom]: { value: nothing } });
+  return Object.freeze(secrets);
+}
+
+function wrappingContext(name: string, version: number): string {
+  return `server-secret ${name} ${version}`;
+}
