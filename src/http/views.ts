@@ -142,12 +142,24 @@ function createAssetLinks(directory: string): (name: string) => string {
   };
 }
 
+/** Codes that mean the same to a person as another one. */
+const sameWords: Record<string, string | undefined> = {
+  session_not_found: 'interaction_expired',
+  database_unavailable: 'temporarily_unavailable',
+  configuration: 'server_error',
+  unsupported_response_mode: 'unsupported_response_type',
+};
+
 function createTemplateTools(messages: Messages, locale: Locale) {
   return {
     locale,
     t: (key: string, params?: MessageParams) => messages.text(key, params),
     sentence: (key: string, params: MessageParams) => messages.html(key, params),
     hasMessage: (key: string) => messages.has(key),
+    errorWords: (code: string) => {
+      const key = `error.${sameWords[code] ?? code}`;
+      return messages.has(`${key}.title`) ? key : 'error.unknown';
+    },
     describeScope: ({ scope, description }: ScopeView) =>
       messages.has(`scope.${scope}`) ? messages.text(`scope.${scope}`) : description || scope,
     describeClaim: (claim: string) =>
@@ -163,11 +175,9 @@ function createTemplateTools(messages: Messages, locale: Locale) {
 
 /** Rounded up: who comes back then is let in. */
 function formatDuration(seconds: number, locale: Locale): string {
-  const [value, unit] =
-    seconds < 60 ? [seconds, 'second'] : seconds < 7200 ? [seconds / 60, 'minute'] : [seconds / 3600, 'hour'];
-  return new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'long' }).format(
-    Math.max(1, Math.ceil(value)),
-  );
+  const whole = Math.max(1, Math.ceil(seconds));
+  const [value, unit] = whole < 60 ? [whole, 'second'] : whole < 7200 ? [whole / 60, 'minute'] : [whole / 3600, 'hour'];
+  return new Intl.NumberFormat(locale, { style: 'unit', unit, unitDisplay: 'long' }).format(Math.ceil(value));
 }
 
 function firstLetter(name: string, locale: Locale): string {
