@@ -8,6 +8,9 @@ import { embeddedFault, INSTEAD } from './embedded-fault.ts';
 /** Folders that outlive a reboot, best first; the temporary folder is better than no database at all. */
 export const PERSISTENT_PARENTS = ['/var/lib', '/var/tmp', tmpdir()];
 
+/** What the names of folders begin with that were made because the database user can't reach DATA_DIR. */
+export const RELOCATED_PREFIX = 'tessera-';
+
 /** Where the cluster stands as long as nothing hinders it. */
 export function usualPlace(dataDirectory: string): string {
   return join(dataDirectory, 'postgres');
@@ -21,7 +24,7 @@ export function usualPlace(dataDirectory: string): string {
  */
 export function placeForNewCluster(dataDirectory: string, owner: ClusterOwner | undefined): string {
   if (owner === undefined || canReach(owner, '-x', dataDirectory)) return usualPlace(dataDirectory);
-  const name = `tessera-${createHash('sha256').update(realpathSync(dataDirectory)).digest('hex').slice(0, 12)}-`;
+  const name = `${RELOCATED_PREFIX}${createHash('sha256').update(realpathSync(dataDirectory)).digest('hex').slice(0, 12)}-`;
   for (const parent of PERSISTENT_PARENTS) {
     const folder = tryToMake(join(parent, name), owner);
     if (folder !== undefined) return join(folder, 'postgres');

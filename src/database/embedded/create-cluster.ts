@@ -1,5 +1,16 @@
 import { spawn } from 'node:child_process';
-import { chownSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fchownSync,
+  lchownSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { type Binaries, majorVersion } from './binaries.ts';
 import type { ClusterOwner } from './cluster-owner.ts';
@@ -53,23 +64,36 @@ export async function createCluster(options: {
   removeDrafts(parent, `${basename(cluster)}.new-`);
   try {
     const draft = mkdtempSync(`${cluster}.new-`);
+    if (owner !== undefined) lchownSync(draft, owner.uid, owner.gid);
     const passwordFile = join(draft, 'password');
-    writeFileSync(passwordFile, `${options.password}\n`, { mode: 0o600 });
-    for (const path of owner === undefined ? [] : [draft, passwordFile])
-      chownSync(path, owner?.uid ?? 0, owner?.gid ?? 0);
+    writePasswordFile(passwordFile, options.password, owner);
     await runInitdb(options.binaries, draft, [`--pgdata=${join(draft, 'data')}`, `--pwfile=${passwordFile}`], owner);
     renameSync(join(draft, 'data'), cluster);
     syncFolder(parent);
-    rmSync(draft, { recursive: true, force: true });
   } catch (error) {
-    removeDrafts(parent, `${basename(cluster)}.new-`);
     throw folderFault(parent, error);
+  } finally {
+    removeDrafts(parent, `${basename(cluster)}.new-`);
   }
 }
 
+function writePasswordFile(path: string, password: string, owner: ClusterOwner | undefined): void {
+  const file = openSync(path, 'wx', 0o600);
+  try {
+    writeFileSync(file, `${password}\n`);
+    if (owner !== undefined) fchownSync(file, owner.uid, owner.gid);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** An `initdb` whose keeper was killed may still write to its draft; what can't be removed now goes at the next start. */
 function removeDrafts(parent: string, prefix: string): void {
   for (const name of readdirSync(parent)) {
-    if (name.startsWith(prefix)) rmSync(join(parent, name), { recursive: true, force: true });
+    if (!name.startsWith(prefix)) continue;
+    try {
+      rmSync(join(parent, name), { recursive: true, force: true });
+    } catch {}
   }
 }
 

@@ -12,10 +12,10 @@ export type Seat = Readonly<{
   /** Resolves when the seat is gone: left, or because the keeper was killed. */
   lost: Promise<void>;
   /**
-   * Gives up the seat; the last one to leave waits until PostgreSQL and the keeper have gone. False when the keeper was
+   * Gives up the seat; the last one to leave waits until PostgreSQL and the keeper have gone. Undefined when the keeper was
    * killed before it could answer.
    */
-  leave(): Promise<boolean>;
+  leave(): Promise<'staying' | 'stopped' | undefined>;
 }>;
 
 const POLL_MS = 15;
@@ -75,16 +75,16 @@ function join(address: KeeperAddress, notice: (message: string) => void): Promis
       } else answered(message);
     });
 
-    async function leave(): Promise<boolean> {
+    async function leave(): Promise<'staying' | 'stopped' | undefined> {
       socket.ref();
       const answer = new Promise<KeeperMessage>((hear) => {
         answered = hear;
       });
       send(socket, { say: 'leave' });
-      const say = await Promise.race([answer.then((message) => message.say), lost]);
-      if (say === 'stopping') while (isRunning(address.keeper)) await delay(POLL_MS);
+      const said = await Promise.race([answer.then(({ say }) => say), lost]);
+      if (said === 'stopping') while (isRunning(address.keeper)) await delay(POLL_MS);
       socket.destroy();
-      return say !== undefined;
+      return said === undefined ? undefined : said === 'stopping' ? 'stopped' : 'staying';
     }
   });
 }

@@ -3,6 +3,7 @@ import { openSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { folderFault } from './embedded-fault.ts';
 import { claimKeeping } from './keeper-lock.ts';
 import { onMessage, send, type UserMessage } from './keeper-protocol.ts';
 import { openCluster } from './open-cluster.ts';
@@ -49,7 +50,7 @@ async function main(): Promise<void> {
     process.exit(0);
   } catch (error) {
     phase = 'faulty';
-    fault = error instanceof Error ? error.message : String(error);
+    fault = folderFault(dataDirectory, error).message;
     log(fault);
     for (const user of users) greet(user);
   }

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { locateBinaries } from './binaries.ts';
 import { clusterOwner } from './cluster-owner.ts';
 import { placeForNewCluster, usualPlace } from './cluster-place.ts';
@@ -37,7 +38,9 @@ export async function openCluster(options: {
   }
   if (version !== undefined) requireSameVersion(expected, version, binaries);
 
-  const cluster = version === undefined ? placeForNewCluster(dataDirectory, owner) : expected;
+  // A folder that was made for it by a start that was cut off is used again.
+  const hasPlace = version !== undefined || (known?.relocatedTo !== undefined && existsSync(dirname(expected)));
+  const cluster = hasPlace ? expected : placeForNewCluster(dataDirectory, owner);
   const record = {
     password: known?.password ?? randomPassword(),
     port: known?.port,

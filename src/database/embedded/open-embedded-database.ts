@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../telemetry/index.ts';
 import { databaseUrl, readClusterRecord } from './cluster-record.ts';
+import { deleteCluster } from './delete-cluster.ts';
 import { embeddedFault, folderFault } from './embedded-fault.ts';
 import { type Seat, takeSeat } from './keeper-seat.ts';
 import { ensureDataDirectory, ensurePrivateFolder } from './private-files.ts';
@@ -12,6 +13,12 @@ export type EmbeddedDatabase = Readonly<{
   url: string;
   /** Ends this use; the last user waits until no process is left. Close every connection before. May be called again. */
   close(): Promise<void>;
+  /**
+   * Closes, and deletes the database with all that was kept for it; DATA_DIR too when nothing else is in it. For tests.
+   *
+   * @throws AppError when another process uses it
+   */
+  destroy(): Promise<void>;
 }>;
 
 /** How long to wait before a killed keeper that could not be replaced is tried again. */
@@ -49,22 +56,25 @@ export async function openEmbeddedDatabase(options: {
     if (existsSync(keeperFolder)) return enter();
     throw embeddedFault(`${keeperFolder} has vanished`);
   });
-  let closing: Promise<void> | undefined;
+  let leaving: ReturnType<Seat['leave']> | undefined;
+  const leaveOnce = () => {
+    leaving ??= leave();
+    return leaving;
+  };
   return Object.freeze({
     url: databaseUrl(record),
-    close() {
-      closing ??= leave();
-      return closing;
+    async close() {
+      await leaveOnce();
+    },
+    async destroy() {
+      if ((await leaveOnce()) === 'staying') throw embeddedFault(`${dataDirectory} is used by another process`);
+      deleteCluster(dataDirectory);
     },
   });
 }
 
 /** Keeps a seat at whichever keeper there is until the returned function is called. */
-function holdSeat(
-  first: Seat,
-  logger: Pick<Logger, 'warn' | 'error'>,
-  enter: () => Promise<Seat>,
-): () => Promise<void> {
+function holdSeat(first: Seat, logger: Pick<Logger, 'warn' | 'error'>, enter: () => Promise<Seat>): Seat['leave'] {
   const leaving = new AbortController();
   const left = new Promise<void>((resolve) => leaving.signal.addEventListener('abort', () => resolve()));
   let seat: Seat | undefined = first;
@@ -80,10 +90,11 @@ function holdSeat(
   return async () => {
     leaving.abort();
     await held;
-    if (await seat?.leave()) return;
+    const answer = await seat?.leave();
+    if (answer !== undefined) return answer;
     // PostgreSQL outlived its keeper: a new keeper adopts it and, with nobody left, stops it.
     const last = await attempt(enter, logger);
-    await last?.leave();
+    return last?.leave();
   };
 }
 

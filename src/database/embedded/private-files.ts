@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import {
-  chmodSync,
-  chownSync,
   closeSync,
+  constants,
   existsSync,
+  fchmodSync,
+  fchownSync,
   fsyncSync,
+  lchownSync,
   mkdirSync,
   openSync,
   renameSync,
@@ -26,8 +28,9 @@ export function ensureDataDirectory(path: string): void {
 
 /** Makes a folder that only the owner of its parent may use. */
 export function ensurePrivateFolder(path: string): void {
-  mkdirSync(path, { recursive: true, mode: 0o700 });
-  ownLikeParent(path);
+  if (mkdirSync(path, { recursive: true, mode: 0o700 }) === undefined || !isRoot) return;
+  const { uid, gid } = statSync(dirname(path));
+  lchownSync(path, uid, gid);
 }
 
 /** Writes a file of mode 600 at once and durably: a reader sees the old content or the new, also after a power cut. */
@@ -38,10 +41,10 @@ export function writePrivateFile(path: string, content: string): void {
     try {
       writeFileSync(file, content);
       fsyncSync(file);
+      ownLikeFolder(file, dirname(path));
     } finally {
       closeSync(file);
     }
-    ownLikeParent(draft);
     renameSync(draft, path);
   } catch (error) {
     rmSync(draft, { force: true });
@@ -64,15 +67,17 @@ export function syncFolder(path: string): void {
 /** Opens a log of mode 600 for appending; one that has grown past `limitBytes` is put aside first. */
 export function openPrivateLog(path: string, limitBytes: number): number {
   if (existsSync(path) && statSync(path).size > limitBytes) renameSync(path, `${path}.old`);
-  const log = openSync(path, 'a', 0o600);
-  chmodSync(path, 0o600);
-  ownLikeParent(path);
+  const { O_APPEND, O_CREAT, O_NOFOLLOW, O_RDWR } = constants;
+  // Not through a link: the folder's owner could have root write to, and give away, any file of the machine.
+  const log = openSync(path, O_APPEND | O_CREAT | O_RDWR | (O_NOFOLLOW ?? 0), 0o600);
+  fchmodSync(log, 0o600);
+  ownLikeFolder(log, dirname(path));
   return log;
 }
 
 /** Root may run a command in a folder of someone else; what it leaves there must be that person's. */
-function ownLikeParent(path: string): void {
+function ownLikeFolder(file: number, folder: string): void {
   if (!isRoot) return;
-  const { uid, gid } = statSync(dirname(path));
-  chownSync(path, uid, gid);
+  const { uid, gid } = statSync(folder);
+  fchownSync(file, uid, gid);
 }

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { errorCode } from './embedded-fault.ts';
 
 /** A process and when it started, so that a process id that was given out again is not taken for the first. */
 export type ProcessIdentity = Readonly<{ pid: number; startedAt: string }>;
@@ -32,8 +33,7 @@ function startOf(pid: number): string | undefined {
     return process.platform === 'win32' ? 'unknown' : ps(pid, 'lstart=') || undefined;
   } catch (error) {
     // The process exists but belongs to someone else; its start is not known.
-    const exists = error instanceof Error && 'code' in error && error.code === 'EPERM';
-    return exists ? 'unknown' : undefined;
+    return errorCode(error) === 'EPERM' ? 'unknown' : undefined;
   }
 }
 
