@@ -1,0 +1,135 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import argon2 from 'argon2';
+import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
+import { createOne, lightParameters, makeAccounts, password, uniqueEmail } from './accounts-fixture.ts';
+
+let testDatabase: TestDatabase;
+
+beforeAll(async () => {
+  testDatabase = await openTestDatabase();
+});
+afterAll(() => testDatabase.close());
+
+async function storedHash(id: string): Promise<string> {
+  const row = await testDatabase.database.knex('accounts').where({ id }).first();
+  return row.password_hash;
+}
+
+describe('signing in', () => {
+  test('takes the e-mail address or the user name, in whatever case', async () => {
+    const { accounts } = makeAccounts(testDatabase);
+    const username = `Ada${randomBytes(6).toString('hex')}`;
+    const account = await createOne(accounts, { username });
+    for (const login of [
+      account.email,
+      account.email.toUpperCase(),
+      ` ${account.email} `,
+      username,
+      username.toUpperCase(),
+    ]) {
+      expect(await accounts.authenticate(login, password)).toEqual({ ok: true, account });
+      expect(await accounts.findByLogin(login)).toEqual(account);
+    }
+  });
+
+  test('takes the password in whatever composition', async () => {
+    const { accounts } = makeAccounts(testDatabase);
+    const { email } = await createOne(accounts, { password: 'caf\u00e9-au-lait' });
+    expect(await accounts.authenticate(email, 'cafe\u0301-au-lait')).toMatchObject({ ok: true });
+  });
+
+  test('unknown, wrong and disabled have the same answer for the same one computation', async () => {
+    const { accounts, computations } = makeAccounts(testDatabase);
+    const known = await createOne(accounts);
+    const disabled = await createOne(accounts);
+    await accounts.disable(disabled.id);
+    const attempts = [
+      [uniqueEmail(), password],
+      ['nobody', password],
+      ['no\0body', password],
+      ['\u212Aurt', password],
+      ['', password],
+      [known.email, 'wrong horse battery'],
+      [disabled.email, password],
+      [disabled.email, 'wrong horse battery'],
+    ] as const;
+    for (const [login, given] of attempts) {
+      computations.length = 0;
+      expect(await accounts.authenticate(login, given)).toEqual({ ok: false });
+      expect(computations).toEqual(['verify m=8192,p=1,t=1']);
+    }
+  });
+
+  test('a password that nobody can have is refused before it costs anything, known name or not', async () => {
+    const { accounts, computations } = makeAccounts(testDatabase);
+    const { email } = await createOne(accounts);
+    computations.length = 0;
+    for (const login of [email, uniqueEmail()]) {
+      expect(await accounts.authenticate(login, 'x'.repeat(1_025))).toEqual({ ok: false });
+    }
+    expect(computations).toEqual([]);
+  });
+
+  test('a password longer than 72 bytes counts to its last character', async () => {
+    const { accounts } = makeAccounts(testDatabase);
+    const long = 'x'.repeat(1_023);
+    const { email } = await createOne(accounts, { password: `${long}y` });
+    expect(await accounts.authenticate(email, `${long}y`)).toMatchObject({ ok: true });
+    expect(await accounts.authenticate(email, `${long}z`)).toEqual({ ok: false });
+  });
+});
+
+describe('a hash of older parameters', () => {
+  const stronger = { ...lightParameters, passes: 2 };
+
+  test('is upgraded when its password is given, and only then', async () => {
+    const { id, email } = await createOne(makeAccounts(testDatabase).accounts);
+    const { accounts, computations } = makeAccounts(testDatabase, { parameters: stronger });
+    const before = await storedHash(id);
+    await accounts.authenticate(email, 'wrong horse battery');
+    expect(await storedHash(id)).toBe(before);
+    computations.length = 0;
+    expect(await accounts.authenticate(email, password)).toMatchObject({ ok: true });
+    expect(await storedHash(id)).toMatch(/m=8192,p=1,t=2/);
+    expect(await accounts.authenticate(email, password)).toMatchObject({ ok: true });
+    expect(computations).toEqual(['verify m=8192,p=1,t=1', 'hash', 'verify m=8192,p=1,t=2']);
+  });
+
+  test('stays where the account is disabled', async () => {
+    const { accounts } = makeAccounts(testDatabase);
+    const { id, email } = await createOne(accounts);
+    await accounts.disable(id);
+    const before = await storedHash(id);
+    expect(await makeAccounts(testDatabase, { parameters: stronger }).accounts.authenticate(email, password)).toEqual({
+      ok: false,
+    });
+    expect(await storedHash(id)).toBe(before);
+  });
+
+  test('never takes back a password that was set meanwhile, and the sign-in stands', async () => {
+    const plain = makeAccounts(testDatabase).accounts;
+    const { id, email } = await createOne(plain);
+    const { accounts } = makeAccounts(testDatabase, {
+      parameters: stronger,
+      hash: (async (...parameters: Parameters<typeof argon2.hash>) => {
+        await plain.setPassword(id, 'another horse entirely');
+        return argon2.hash(...parameters);
+      }) as typeof argon2.hash,
+    });
+    expect(await accounts.authenticate(email, password)).toMatchObject({ ok: true });
+    expect(await plain.authenticate(email, 'another horse entirely')).toMatchObject({ ok: true });
+    expect(await plain.authenticate(email, password)).toEqual({ ok: false });
+  });
+
+  test('lets the sign-in stand when it can not be upgraded', async () => {
+    const { email } = await createOne(makeAccounts(testDatabase).accounts);
+    const { accounts } = makeAccounts(testDatabase, {
+      parameters: stronger,
+      hash: (async () => {
+        throw new Error('out of memory');
+      }) as typeof argon2.hash,
+    });
+    expect(await accounts.authenticate(email, password)).toMatchObject({ ok: true });
+  });
+});
