@@ -26,7 +26,8 @@ export function createAdapterFactory(stores: { artifacts: ArtifactStore; clients
 
 function artifactAdapter(store: ArtifactStore, kind: ArtifactKind): Adapter {
   return {
-    upsert: (id, payload, ttlSeconds) => failClosed(() => store.upsert(kind, id, payload as ArtifactPayload, ttlSeconds)),
+    upsert: (id, payload, ttlSeconds) =>
+      failClosed(() => store.upsert(kind, id, payload as ArtifactPayload, ttlSeconds)),
     find: (id) => failClosed(async () => (await store.find(kind, id)) as AdapterPayload | undefined),
     findByUid: (uid) => failClosed(async () => (await store.findByUid(uid)) as AdapterPayload | undefined),
     findByUserCode: (code) => failClosed(async () => (await store.findByUserCode(code)) as AdapterPayload | undefined),
@@ -42,7 +43,7 @@ function artifactAdapter(store: ArtifactStore, kind: ArtifactKind): Adapter {
       if (kind === 'PushedAuthorizationRequest') {
         throw new errors.InvalidRequestUri('request_uri is invalid, expired, or was already used');
       }
-      throw new errors.InvalidGrant('grant request is invalid', `${kind} ${outcome.replace('_', ' ')}`);
+      throw new errors.InvalidGrant(`${kind} ${outcome.replace('_', ' ')}`);
     },
   };
 }

@@ -1,3 +1,5 @@
+import { OPENID_SCOPES as REGISTRY_SCOPES } from '../clients/index.ts';
+
 /** OpenID scopes and the claims that each stands for (OpenID Connect Core 1.0, section 5.4). */
 export const OPENID_SCOPE_CLAIMS: Readonly<Record<string, string[]>> = {
   openid: ['sub'],
@@ -23,7 +25,7 @@ export const OPENID_SCOPE_CLAIMS: Readonly<Record<string, string[]>> = {
 };
 
 /** Every scope that belongs to no API. */
-export const OPENID_SCOPES: readonly string[] = [...Object.keys(OPENID_SCOPE_CLAIMS), 'offline_access'];
+export const OPENID_SCOPES: readonly string[] = REGISTRY_SCOPES;
 
 /** The one authentication context that a password reaches (OpenID Connect Core 1.0, section 2, `acr`). */
 export const ACR_PASSWORD = 'urn:tessera:acr:password';

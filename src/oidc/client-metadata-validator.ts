@@ -1,7 +1,7 @@
 import { errors, type JWK, Provider } from 'oidc-provider';
 import type { ClientMetadata, MetadataValidator } from '../clients/index.ts';
-import { type ConfigurationInputs, providerConfiguration } from './provider-configuration.ts';
 import { toProviderMetadata } from './provider-client.ts';
+import { type ConfigurationInputs, providerConfiguration } from './provider-configuration.ts';
 
 /** What the library says of client metadata, asked before they are stored: it would refuse to load what it finds invalid. */
 export function createMetadataValidator(

@@ -9,7 +9,13 @@ export type Consent = {
   resourceScopes: Record<string, string[]>;
 };
 
-type ConsentRow = { scopes: string[]; claims: string[]; resource_scopes: Record<string, string[]> };
+type ConsentRow = {
+  account_id: string;
+  client_id: string;
+  scopes: string[];
+  claims: string[];
+  resource_scopes: Record<string, string[]>;
+};
 
 export type ConsentsStore = Readonly<{
   find(accountId: string, clientId: string): Promise<Consent | undefined>;

@@ -28,7 +28,7 @@ export type InteractionSteps = Readonly<{
   find(context: Context, uid: string): Promise<InteractionStep>;
   /** All three answer with the redirect back to the provider. */
   finishSignIn(context: Context, uid: string, accountId: string): Promise<void>;
-  finishConsent(context: Context, uid: string): Promise<void>;
+  finishConsent(context: Context, uid: string): Promise<{ grantId: string; scopes: string[]; resources: string[] }>;
   deny(context: Context, uid: string): Promise<void>;
 }>;
 
@@ -73,13 +73,13 @@ export function createInteractionSteps(dependencies: {
       return {
         uid: found.uid,
         prompt: prompt.name === 'consent' ? 'consent' : 'login',
-        clientId: String(params['client_id']),
-        redirectUri: String(params['redirect_uri']),
-        uiLocales: optionalText(params['ui_locales']),
-        loginHint: optionalText(params['login_hint']),
+        clientId: String(params.client_id),
+        redirectUri: String(params.redirect_uri),
+        uiLocales: optionalText(params.ui_locales),
+        loginHint: optionalText(params.login_hint),
         accountId: found.session?.accountId,
         missing: missingConsent(prompt.details),
-        granted: grant === undefined ? nothing : restrictTo(toConsent(grant), optionalText(params['scope']) ?? ''),
+        granted: grant === undefined ? nothing : restrictTo(toConsent(grant), optionalText(params.scope) ?? ''),
       };
     },
 
@@ -93,16 +93,19 @@ export function createInteractionSteps(dependencies: {
       const found = await failClosed(() => details(context, uid));
       const accountId = found.session?.accountId;
       if (found.prompt.name !== 'consent' || accountId === undefined) throw outOfOrder();
-      const clientId = String(found.params['client_id']);
-      const grantId = await failClosed(async () => {
+      const clientId = String(found.params.client_id);
+      const consent = await failClosed(async () => {
         const { Grant } = provider();
         const grant = (await grantOf(found)) ?? new Grant({ accountId, clientId });
         addConsent(grant, missingConsent(found.prompt.details));
         const remembered = await consents.find(accountId, clientId);
         await consents.save(accountId, clientId, merge(remembered ?? nothing, toConsent(grant)));
-        return grant.save();
+        const { scopes, resourceScopes } = toConsent(grant);
+        const resources = Object.keys(resourceScopes);
+        return { grantId: await grant.save(), scopes: [...scopes, ...Object.values(resourceScopes).flat()], resources };
       });
-      await finish(context, { consent: { grantId } });
+      await finish(context, { consent: { grantId: consent.grantId } });
+      return consent;
     },
 
     async deny(context, uid) {
@@ -120,9 +123,9 @@ function outOfOrder(): AppError {
 
 function missingConsent(details: Record<string, unknown>): Consent {
   return {
-    scopes: (details['missingOIDCScope'] as string[] | undefined) ?? [],
-    claims: (details['missingOIDCClaims'] as string[] | undefined) ?? [],
-    resourceScopes: (details['missingResourceScopes'] as Record<string, string[]> | undefined) ?? {},
+    scopes: (details.missingOIDCScope as string[] | undefined) ?? [],
+    claims: (details.missingOIDCClaims as string[] | undefined) ?? [],
+    resourceScopes: (details.missingResourceScopes as Record<string, string[]> | undefined) ?? {},
   };
 }
 

@@ -22,11 +22,18 @@ export function introspectJwt(provider: Provider, introspection: Introspection) 
     context.status = 200;
     context.type = 'json';
     context.body =
-      client === undefined ? INACTIVE : await introspect(provider, introspection, client.clientId, String(params?.['token']));
+      client === undefined
+        ? INACTIVE
+        : await introspect(provider, introspection, client.clientId, String(params?.token));
   };
 }
 
-async function introspect(provider: Provider, { verify, mayIntrospect }: Introspection, callerId: string, token: string) {
+async function introspect(
+  provider: Provider,
+  { verify, mayIntrospect }: Introspection,
+  callerId: string,
+  token: string,
+) {
   const claims = await verify(token);
   if (claims === undefined) return INACTIVE;
   const accountId = await liveAccountId(provider, claims);
@@ -42,5 +49,7 @@ async function liveAccountId(provider: Provider, claims: AccessTokenClaims): Pro
   const grantId = claims[GRANT_ID_CLAIM];
   if (grantId === undefined) return undefined;
   const grant = await provider.Grant.find(grantId);
-  return grant !== undefined && grant.clientId === claims.client_id && grant.accountId !== undefined ? grant.accountId : false;
+  return grant !== undefined && grant.clientId === claims.client_id && grant.accountId !== undefined
+    ? grant.accountId
+    : false;
 }

@@ -1,13 +1,17 @@
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Accounts } from '../accounts/index.ts';
 import type { Apis, Clients } from '../clients/index.ts';
-import { ALLOWED_ORIGINS } from './provider-client.ts';
 import { failClosed } from './faults.ts';
+import { ALLOWED_ORIGINS } from './provider-client.ts';
 
 type Client = NonNullable<KoaContextWithOIDC['oidc']['client']>;
 
 /** What a policy needs to know of a token, whatever its format. */
-export type IntrospectedToken = { clientId?: string | undefined; accountId?: string | undefined; audience?: string | undefined };
+export type IntrospectedToken = {
+  clientId?: string | undefined;
+  accountId?: string | undefined;
+  audience?: string | undefined;
+};
 
 /**
  * Whether a token is alive and the caller may know it. Alive: its client is still registered and its account, if it is

@@ -26,6 +26,6 @@ export function toProviderMetadata(client: Pick<RegisteredClient, 'metadata' | '
 export const REQUIRE_PKCE = 'require_pkce';
 
 /** PKCE is asked of everyone (RFC 9700, section 2.1.1); only a client that proves who it is may be registered without. */
-export function isPkceRequired(client: { clientAuthMethod?: string; [member: string]: unknown }): boolean {
+export function isPkceRequired(client: { clientAuthMethod?: string | undefined; [member: string]: unknown }): boolean {
   return client.clientAuthMethod === 'none' || client[REQUIRE_PKCE] !== false;
 }

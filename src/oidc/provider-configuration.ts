@@ -85,12 +85,14 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     loadExistingGrant: (context) => failClosed(() => loadExistingGrant(context, { consents })),
     findAccount: (_context, id) => failClosed(async () => toProviderAccount(await accounts.find(id))),
     renderError: (context, out, error) => pages.error(context, out, error),
-    interactions: { policy: createInteractionPolicy(), url: (_context, interaction) => `/interaction/${interaction.uid}` },
+    interactions: {
+      policy: createInteractionPolicy(),
+      url: (_context, interaction) => `/interaction/${interaction.uid}`,
+    },
     formats: {
       customizers: {
         jwt: (_context, token, jwt) => {
           if ('grantId' in token && token.grantId !== undefined) jwt.payload[GRANT_ID_CLAIM] = token.grantId;
-          return jwt;
         },
       },
     },
@@ -104,7 +106,8 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
           : lifetimes.sessionSeconds,
       IdToken: lifetimes.idTokenSeconds,
       Interaction: lifetimes.interactionSeconds,
-      RefreshToken: (context, token, client) => refreshTokenSeconds(context, client, token, lifetimes.refreshTokenSeconds),
+      RefreshToken: (context, token, client) =>
+        refreshTokenSeconds(context, client, token, lifetimes.refreshTokenSeconds),
       Session: lifetimes.sessionSeconds,
     },
     features: {
@@ -136,7 +139,10 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
       resourceIndicators: {
         enabled: true,
         defaultResource: (context, client, granted) =>
-          defaultResource(context, client.clientId, granted as string[] | undefined, { apis, clients }) as Promise<string>,
+          defaultResource(context, client.clientId, granted as string[] | undefined, {
+            apis,
+            clients,
+          }) as Promise<string>,
         getResourceServerInfo: (context, identifier, client) =>
           resourceServerInfo(context, identifier, client.clientId, { apis, clients }),
       },

@@ -1,5 +1,5 @@
-import mount from 'koa-mount';
 import type { Middleware } from 'koa';
+import mount from 'koa-mount';
 import type { JWK, Provider } from 'oidc-provider';
 
 /** One provider with the middleware that it is reached by. */
@@ -25,9 +25,11 @@ export async function createProviderHandle(build: () => Promise<Provider>): Prom
     middleware: (context, next) => built.middleware(context, next),
     rebuild() {
       // One after the other: an older set of keys must never replace a newer one.
-      rebuilding = rebuilding.catch(() => undefined).then(async () => {
-        built = toBuilt(await build());
-      });
+      rebuilding = rebuilding
+        .catch(() => undefined)
+        .then(async () => {
+          built = toBuilt(await build());
+        });
       return rebuilding;
     },
   };

@@ -21,12 +21,17 @@ export async function defaultResource(
   if (granted !== undefined) return granted.length === 1 ? granted[0] : [...granted];
   const client = await failClosed(() => registries.clients.find(clientId));
   if (client === undefined) return undefined;
-  if (context.oidc.params?.['grant_type'] === 'client_credentials') return resourceOfScopes(context, client, registries.apis);
+  if (context.oidc.params?.grant_type === 'client_credentials')
+    return resourceOfScopes(context, client, registries.apis);
   // A scope-less or userinfo request goes on without an API; an API's scope without its API has nothing to be issued for.
   const [only, ...others] = client.apis;
   if (only !== undefined && others.length === 0) return only;
   const scopes = [...context.oidc.requestParamScopes];
-  if (scopes.length > 0 && context.oidc.route === 'authorization' && !scopes.some((scope) => OPENID_SCOPES.includes(scope))) {
+  if (
+    scopes.length > 0 &&
+    context.oidc.route === 'authorization' &&
+    !scopes.some((scope) => OPENID_SCOPES.includes(scope))
+  ) {
     throw invalidTarget(apisOwningScopes(callableApis(client, registries.apis), scopes));
   }
   return undefined;
@@ -42,10 +47,11 @@ function resourceOfScopes(context: KoaContextWithOIDC, client: RegisteredClient,
     }
   }
   // Nothing asked and nothing registered: a token that says who the client is, and no more.
-  if (scopes.length === 0) return callable.length === 1 && client.apis.length === 1 ? callable[0]?.identifier : undefined;
+  if (scopes.length === 0)
+    return callable.length === 1 && client.apis.length === 1 ? callable[0]?.identifier : undefined;
   const owners = apisOwningScopes(callable, scopes);
   if (owners.length !== 1) throw invalidTarget(owners.length > 0 ? owners : callable);
-  if (asked.length === 0 && context.oidc.params) context.oidc.params['scope'] = scopes.join(' ');
+  if (asked.length === 0 && context.oidc.params) context.oidc.params.scope = scopes.join(' ');
   return owners[0]?.identifier;
 }
 
@@ -65,7 +71,7 @@ export async function resourceServerInfo(
   const api = client && callableApis(client, registries.apis).find((candidate) => candidate.identifier === identifier);
   if (client === undefined || api === undefined) throw new errors.InvalidTarget();
   const scopes = scopesOf(api, client);
-  if (context.oidc.params?.['grant_type'] === 'client_credentials') {
+  if (context.oidc.params?.grant_type === 'client_credentials') {
     const unknown = [...context.oidc.requestParamScopes].find((scope) => !scopes.includes(scope));
     if (unknown !== undefined) throw new errors.InvalidScope('requested scope is not allowed', unknown);
   }

@@ -1,0 +1,51 @@
+import type { Context, Middleware } from 'koa';
+import { isDatabaseUnavailable } from '../database/index.ts';
+import { AppError, RETRY_AFTER_SECONDS } from '../errors.ts';
+import { outcomeOf } from '../telemetry/index.ts';
+import type { Pages } from './pages.ts';
+
+/** Turns every error of ours into an answer: a page for people, JSON for programs. The provider answers its own errors. */
+export function respondToErrors({ pages }: { pages: Pages }): Middleware {
+  return async (context, next) => {
+    try {
+      await next();
+      if (context.status === 404 && context.body === undefined) throw notFound(context);
+    } catch (error) {
+      answer(context, pages, toAppError(error));
+    }
+  };
+}
+
+function notFound(context: Context): AppError {
+  return new AppError({ code: 'not_found', message: `There is nothing at ${context.path.slice(0, 100)}.` });
+}
+
+/** What is unknown becomes `server_error`, and is logged whole; the public sees a request id. */
+function toAppError(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  if (isDatabaseUnavailable(error)) {
+    return new AppError({
+      code: 'temporarily_unavailable',
+      message: 'The server cannot answer at the moment. Try again shortly.',
+      cause: error,
+      retryAfterSeconds: RETRY_AFTER_SECONDS,
+    });
+  }
+  return new AppError({ code: 'server_error', message: 'Something went wrong on our side.', cause: error });
+}
+
+function answer(context: Context, pages: Pages, error: AppError): void {
+  const outcome = outcomeOf(context.req);
+  const code = error.code === 'database_unavailable' ? 'temporarily_unavailable' : error.code;
+  outcome.error = code;
+  if (error.status >= 500) outcome.fault = error.cause ?? error;
+  context.status = error.status;
+  if (error.retryAfterSeconds !== undefined) context.set('Retry-After', String(error.retryAfterSeconds));
+  const requestId = String(context.state.requestId ?? '');
+  if (context.accepts('json', 'html') === 'html') {
+    pages.show(context, 'error', { code, status: error.status, description: error.message, requestId });
+    context.status = error.status;
+  } else {
+    context.body = { error: code, error_description: error.message, request_id: requestId };
+  }
+}

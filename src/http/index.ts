@@ -1,0 +1,13 @@
+/**
+ * Owns what lies between the network and the rooms that answer: addresses, headers, forms and their protection, pages and
+ * their words, the answer to an error, the request's log line, health. Refuses to decide anything about people, clients
+ * or tokens.
+ */
+export { type Csrf, createCsrf } from './csrf.ts';
+export { respondToErrors } from './error-responder.ts';
+export { formOf, readForm } from './form.ts';
+export { ownAddress, trustsPeer } from './own-address.ts';
+export { createPages, type Pages, toClientView } from './pages.ts';
+export { postToGet } from './post-to-get.ts';
+export { securityHeaders } from './security-headers.ts';
+export { type ConsentPage, createViews, type ScopeView, type SignInPage, type Views } from './views.ts';

@@ -1,0 +1,39 @@
+import type { Context } from 'koa';
+import type { RegisteredClient } from '../clients/index.ts';
+import { chooseLocale, type Locale, locales } from './messages.ts';
+import type { ClientView, PageModels, Views } from './views.ts';
+
+/** Shows pages in the language of the person in front of them. */
+export type Pages = Readonly<{
+  locales: readonly Locale[];
+  /** @param uiLocales the `ui_locales` of the authorization request, which goes before the browser's own wish */
+  show<Page extends keyof PageModels>(
+    context: Pick<Context, 'type' | 'body' | 'get'>,
+    page: Page,
+    model: PageModels[Page],
+    uiLocales?: string,
+  ): void;
+}>;
+
+export function createPages({ views }: { views: Views }): Pages {
+  return {
+    locales,
+    show(context, page, model, uiLocales) {
+      const html = views.render(page, model, chooseLocale(uiLocales, context.get('accept-language')));
+      context.type = 'html';
+      context.body = html;
+    },
+  };
+}
+
+/** What a page says of a client. */
+export function toClientView({ id, metadata }: Pick<RegisteredClient, 'id' | 'metadata'>): ClientView {
+  return {
+    clientId: id,
+    name: metadata.client_name ?? id,
+    logoUri: metadata.logo_uri,
+    clientUri: metadata.client_uri,
+    policyUri: metadata.policy_uri,
+    tosUri: metadata.tos_uri,
+  };
+}

@@ -1,0 +1,103 @@
+import type { Context } from 'koa';
+import type { Accounts } from '../accounts/index.ts';
+import type { Audit, AuditContext } from '../audit/index.ts';
+import type { Apis, Clients } from '../clients/index.ts';
+import { AppError } from '../errors.ts';
+import { type ConsentPage, type Csrf, formOf, type Pages, type ScopeView, toClientView } from '../http/index.ts';
+import type { InteractionStep, InteractionSteps } from '../oidc/index.ts';
+import { clientOf, type StepContext } from './step-client.ts';
+
+export type ConsentDependencies = {
+  steps: InteractionSteps;
+  accounts: Accounts;
+  apis: Apis;
+  clients: Clients;
+  audit: Audit;
+  csrf: Csrf;
+  pages: Pages;
+};
+
+/** Asks whether the client may have what it wants. */
+export async function showConsent(
+  context: Context,
+  step: InteractionStep,
+  dependencies: ConsentDependencies,
+): Promise<void> {
+  const { accounts, apis, clients, csrf, pages } = dependencies;
+  const [client, account] = await Promise.all([
+    clientOf(step, clients),
+    step.accountId === undefined ? undefined : accounts.find(step.accountId),
+  ]);
+  if (account === undefined || account.isDisabled) throw expired();
+  const model: ConsentPage = {
+    action: `/interaction/${step.uid}/consent`,
+    csrfToken: csrf.token(context),
+    client: toClientView(client),
+    accountLabel: account.email,
+    redirectHost: redirectHost(step.redirectUri),
+    newScopes: step.missing.scopes.map(plainScope),
+    grantedScopes: step.granted.scopes.map(plainScope),
+    resources: resourceViews(step, apis),
+    newClaims: step.missing.claims,
+    offlineAccess: [...step.missing.scopes, ...step.granted.scopes].includes('offline_access'),
+  };
+  pages.show(context, 'consent', model, step.uiLocales);
+}
+
+/** Takes the decision, and returns to the provider either way. */
+export async function submitConsent(context: StepContext, dependencies: ConsentDependencies): Promise<void> {
+  const { steps, audit, csrf } = dependencies;
+  const form = formOf(context);
+  csrf.verify(context, form);
+  const step = await steps.find(context, context.params.uid);
+  const { accountId, clientId } = step;
+  if (step.prompt !== 'consent' || accountId === undefined) throw expired();
+  const whence: AuditContext = { requestId: context.state.requestId, address: context.ip };
+  switch (form.decision) {
+    case 'allow': {
+      const consent = await steps.finishConsent(context, step.uid);
+      const { grantId, scopes, resources } = consent;
+      await audit.record({ type: 'consent.granted', accountId, clientId, grantId, scopes, resources }, whence);
+      return;
+    }
+    case 'deny':
+      await audit.record({ type: 'consent.denied', accountId, clientId }, whence);
+      return steps.deny(context, step.uid);
+    default:
+      throw new AppError({ code: 'invalid_request', message: 'Choose to allow or to deny access.' });
+  }
+}
+
+function expired(): AppError {
+  return new AppError({ code: 'interaction_expired', message: 'This sign-in is no longer open.' });
+}
+
+/** OpenID scopes are put into words by the page, in its language. */
+function plainScope(scope: string): ScopeView {
+  return { scope, description: '' };
+}
+
+function resourceViews(step: InteractionStep, apis: Apis): ConsentPage['resources'] {
+  const missing = step.missing.resourceScopes;
+  const granted = step.granted.resourceScopes;
+  const identifiers = [...new Set([...Object.keys(missing), ...Object.keys(granted)])];
+  return identifiers.map((identifier) => {
+    const api = apis.all().find((candidate) => candidate.identifier === identifier);
+    const describe = (scope: string): ScopeView => ({
+      scope,
+      description: api?.scopes.find((known) => known.scope === scope)?.description ?? scope,
+    });
+    return {
+      identifier,
+      name: api?.name ?? identifier,
+      newScopes: (missing[identifier] ?? []).map(describe),
+      grantedScopes: (granted[identifier] ?? []).map(describe),
+    };
+  });
+}
+
+/** Where the answer goes, as a person can judge it; an app on the device has a scheme of its own and no host. */
+function redirectHost(redirectUri: string): string {
+  const url = URL.parse(redirectUri);
+  return url === null ? redirectUri : url.host || url.protocol.replace(/:$/, '');
+}

@@ -1,0 +1,52 @@
+import type { Context } from 'koa';
+import type { Accounts } from '../accounts/index.ts';
+import type { Clients } from '../clients/index.ts';
+import { type Pages, toClientView } from '../http/index.ts';
+import type { ProviderPages } from '../oidc/index.ts';
+
+/** The pages that the provider shows by itself, as ours. */
+export function createProviderPages(dependencies: {
+  pages: Pages;
+  clients: Clients;
+  accounts: Accounts;
+}): ProviderPages {
+  const { pages, clients, accounts } = dependencies;
+
+  async function clientView(clientId: string | undefined) {
+    const client = clientId === undefined ? undefined : await clients.find(clientId);
+    return client && toClientView(client);
+  }
+
+  return {
+    locales: pages.locales,
+
+    async error(context, out, error) {
+      const { status } = context;
+      // With the database away a client that isn't in the cache goes unnamed, and the person still gets their answer.
+      const client = await clientView(context.oidc.client?.clientId).catch(() => undefined);
+      const code = error.name === 'SessionNotFound' ? 'session_not_found' : out.error;
+      const description = out.error_description ?? out.error;
+      const requestId = String(context.state.requestId ?? '');
+      const model = { code, oauthCode: out.error, status, description, requestId, client };
+      pages.show(context as Context, 'error', model, uiLocales(context.oidc.params));
+      context.status = status;
+    },
+
+    async signOut(context, formHtml) {
+      const accountId = context.oidc.session?.accountId;
+      const account = accountId === undefined ? undefined : await accounts.find(accountId);
+      const client = await clientView(context.oidc.client?.clientId);
+      const model = { formHtml, client, accountLabel: account?.email };
+      pages.show(context as Context, 'sign-out', model, uiLocales(context.oidc.params));
+    },
+
+    async signedOut(context) {
+      pages.show(context as Context, 'signed-out', { client: await clientView(context.oidc.client?.clientId) });
+    },
+  };
+}
+
+function uiLocales(params: Record<string, unknown> | undefined): string | undefined {
+  const value = params?.ui_locales;
+  return typeof value === 'string' ? value : undefined;
+}

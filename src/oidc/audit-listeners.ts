@@ -1,0 +1,115 @@
+import { type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import type { Audit, AuditContext, AuditEvent } from '../audit/index.ts';
+
+type Token = { clientId?: string | undefined; accountId?: string | undefined; grantId?: string | undefined };
+type TokenKind = Extract<AuditEvent, { type: 'token.issued' }>['kind'];
+
+/** Events that must be durable before the answer leaves, by the request that caused them. */
+const pending = new WeakMap<object, Promise<void>[]>();
+
+/**
+ * Writes the provider's own events into the audit trail. The library emits and goes on, so what must be durable before
+ * the answer is gathered here and awaited by `settleAudit`.
+ */
+export function listenForAudit(provider: Provider, audit: Pick<Audit, 'record' | 'enqueue'>): void {
+  const record = (context: KoaContextWithOIDC, event: AuditEvent) => {
+    const recorded = audit.record(event, whence(context));
+    // Awaited later; until then a failure must not count as unhandled.
+    recorded.catch(() => undefined);
+    pending.set(context.req, [...(pending.get(context.req) ?? []), recorded]);
+  };
+
+  provider.on('grant.success', (context) => {
+    for (const event of issued(context)) audit.enqueue(event, whence(context));
+  });
+
+  provider.on('grant.revoked', (context, grantId) => {
+    const reuse = context.oidc.route === 'token' ? reuseDetected(context, grantId) : undefined;
+    if (reuse !== undefined) record(context, reuse);
+    record(context, { type: 'grant.revoked', grantId, reason: revocationReason(context), ...parties(context) });
+  });
+
+  const destroyed = (kind: TokenKind) => (token: Token) => {
+    const context = Provider.ctx;
+    if (context?.oidc.route !== 'revocation') return;
+    record(context, { type: 'token.revoked', kind, ...partiesOf(token) });
+  };
+  provider.on('access_token.destroyed', destroyed('access'));
+  provider.on('client_credentials.destroyed', destroyed('client_credentials'));
+  provider.on('refresh_token.destroyed', destroyed('refresh'));
+
+  provider.on('end_session.success', (context) => {
+    const { session, params } = context.oidc;
+    if (params?.logout === undefined || session?.accountId === undefined) return;
+    record(context, { type: 'session.ended', reason: 'logout', accountId: session.accountId });
+  });
+}
+
+/** Holds an answer back until what it caused is recorded; where it can't be, the answer is an error (fails closed). */
+export async function settleAudit(context: KoaContextWithOIDC, next: () => Promise<unknown>): Promise<void> {
+  await next();
+  await Promise.all(pending.get(context.req) ?? []);
+}
+
+function issued({ oidc }: KoaContextWithOIDC): AuditEvent[] {
+  const { AccessToken, ClientCredentials, RefreshToken, RotatedRefreshToken } = oidc.entities;
+  const isRefresh = oidc.params?.grant_type === 'refresh_token';
+  const access = AccessToken ?? ClientCredentials;
+  if (access?.clientId === undefined) return [];
+  const clientId = access.clientId;
+  const scopes = [...access.scopes];
+  if (isRefresh && AccessToken !== undefined) {
+    const { accountId, grantId } = AccessToken;
+    return accountId && grantId ? [{ type: 'token.refreshed', clientId, accountId, grantId, scopes }] : [];
+  }
+  const events: AuditEvent[] = [
+    {
+      type: 'token.issued',
+      kind: AccessToken === undefined ? 'client_credentials' : 'access',
+      scopes,
+      ...partiesOf(access),
+      clientId,
+      ...(typeof access.aud === 'string' ? { resource: access.aud } : undefined),
+    },
+  ];
+  if (RefreshToken !== undefined && RotatedRefreshToken === undefined) {
+    events.push({
+      type: 'token.issued',
+      kind: 'refresh',
+      scopes: [...RefreshToken.scopes],
+      ...partiesOf(RefreshToken),
+      clientId,
+    });
+  }
+  return events;
+}
+
+/** At the token endpoint the library revokes a grant for one reason: something that may be used once was used again. */
+function reuseDetected(context: KoaContextWithOIDC, grantId: string): AuditEvent | undefined {
+  const { client, params } = context.oidc;
+  if (client === undefined) return undefined;
+  const type = params?.grant_type === 'refresh_token' ? 'token.reuse_detected' : 'code.reuse_detected';
+  return { type, grantId, clientId: client.clientId };
+}
+
+function revocationReason({ oidc }: KoaContextWithOIDC) {
+  if (oidc.route === 'token') return 'reuse';
+  return oidc.route === 'revocation' ? 'token_revoked' : 'logout';
+}
+
+function parties({ oidc }: KoaContextWithOIDC) {
+  const accountId = oidc.session?.accountId ?? oidc.account?.accountId;
+  return partiesOf({ accountId, clientId: oidc.client?.clientId });
+}
+
+function partiesOf({ clientId, accountId, grantId }: Token) {
+  return {
+    ...(clientId === undefined ? undefined : { clientId }),
+    ...(accountId === undefined ? undefined : { accountId }),
+    ...(grantId === undefined ? undefined : { grantId }),
+  };
+}
+
+function whence(context: KoaContextWithOIDC): AuditContext {
+  return { requestId: String(context.state.requestId ?? ''), address: context.ip };
+}

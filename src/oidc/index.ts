@@ -1,0 +1,11 @@
+/**
+ * Owns the protocol: everything between a request at an endpoint and what is stored or answered, by configuring
+ * oidc-provider and extending it through its public interface. The only room that imports it. Refuses to decide what
+ * clients, accounts and keys are: it asks their rooms.
+ */
+export { ACR_PASSWORD } from './claims.ts';
+export { createMetadataValidator } from './client-metadata-validator.ts';
+export type { Consent } from './consents-store.ts';
+export type { InteractionStep, InteractionSteps } from './interaction-steps.ts';
+export { createOidc, type Oidc } from './oidc.ts';
+export type { ProviderPages } from './provider-configuration.ts';

@@ -1,0 +1,98 @@
+import type { Knex } from 'knex';
+import type { Middleware } from 'koa';
+import { type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import type { Accounts } from '../accounts/index.ts';
+import type { Audit } from '../audit/index.ts';
+import type { Apis, Clients } from '../clients/index.ts';
+import type { Clock, Config } from '../config/index.ts';
+import { RETRY_AFTER_SECONDS } from '../errors.ts';
+import type { SigningKeys } from '../keys/index.ts';
+import { outcomeOf } from '../telemetry/index.ts';
+import type { ArtifactStore } from '../tokens/index.ts';
+import { createAdapterFactory } from './adapter.ts';
+import { listenForAudit, settleAudit } from './audit-listeners.ts';
+import { createConsentsStore } from './consents-store.ts';
+import { failClosed } from './faults.ts';
+import { createInteractionSteps, type InteractionSteps } from './interaction-steps.ts';
+import { introspectJwt } from './introspect-jwt.ts';
+import { createJwtVerifier } from './jwt-access-token.ts';
+import { mayIntrospect } from './policies.ts';
+import { type ProviderPages, providerConfiguration } from './provider-configuration.ts';
+import { createProviderHandle } from './provider-handle.ts';
+
+export type OidcDependencies = {
+  config: Config;
+  clock: Clock;
+  knex: Knex;
+  accounts: Accounts;
+  apis: Apis;
+  clients: Clients;
+  artifacts: ArtifactStore;
+  audit: Audit;
+  signingKeys: Pick<SigningKeys, 'load'>;
+  cookieKeys: readonly string[];
+  pages: ProviderPages;
+};
+
+/** The protocol: its endpoints, and the way from our pages back into it. */
+export type Oidc = Readonly<{
+  middleware: Middleware;
+  steps: InteractionSteps;
+  /** Takes over the keys and APIs as they are now; requests under way end with those before. */
+  rebuild(): Promise<void>;
+}>;
+
+/** @throws {AppError} `configuration` where the signing keys can't be opened */
+export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> {
+  const { config, knex, clock } = dependencies;
+  const consents = createConsentsStore({ knex, clock });
+  const adapter = createAdapterFactory(dependencies);
+  const handle = await createProviderHandle(async () => {
+    const { privateJwks, publicJwks } = await dependencies.signingKeys.load();
+    const inputs = { ...dependencies, consents, adapter, signingKeys: privateJwks };
+    const provider = new Provider(config.issuer, providerConfiguration(inputs));
+    // `ownAddress` has made the forwarded headers our own words.
+    provider.proxy = true;
+    compareSecretsByDigest(provider, dependencies.clients);
+    listenForAudit(provider, dependencies.audit);
+    provider.on('server_error', (context, error) => {
+      outcomeOf(context.req).fault = error;
+    });
+    provider.use(settleAudit);
+    provider.use(noteOutcome);
+    provider.use(
+      introspectJwt(provider, {
+        verify: createJwtVerifier(config.issuer, publicJwks),
+        mayIntrospect: (callerId, token) => mayIntrospect(callerId, token, dependencies),
+      }),
+    );
+    return provider;
+  });
+  return {
+    middleware: handle.middleware,
+    steps: createInteractionSteps({ provider: handle.current, consents }),
+    rebuild: handle.rebuild,
+  };
+}
+
+/** The library awaits this comparison; the registry holds digests and knows that two secrets may be live. */
+function compareSecretsByDigest(provider: Provider, clients: Clients): void {
+  Object.defineProperty(provider.Client.prototype, 'compareClientSecret', {
+    value: function compareClientSecret(this: { clientId: string }, presented: string): Promise<boolean> {
+      return failClosed(() => clients.verifySecret(this.clientId, presented));
+    },
+  });
+}
+
+async function noteOutcome(context: KoaContextWithOIDC, next: () => Promise<unknown>): Promise<void> {
+  await next();
+  if (context.oidc === undefined) return;
+  const { route, client, params } = context.oidc;
+  const { error } = (context.body ?? {}) as { error?: unknown };
+  const outcome = outcomeOf(context.req);
+  outcome.endpoint = route;
+  outcome.clientId = client?.clientId;
+  if (route === 'token' && typeof params?.grant_type === 'string') outcome.grantType = params.grant_type;
+  if (typeof error === 'string') outcome.error = error;
+  if (context.status === 503) context.set('Retry-After', String(RETRY_AFTER_SECONDS));
+}
