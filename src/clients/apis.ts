@@ -1,0 +1,203 @@
+import type { Knex } from 'knex';
+import type { Clock } from '../config/index.ts';
+import { announceChange, type ChangeFeed } from '../database/index.ts';
+import { AppError } from '../errors.ts';
+import {
+  type Api,
+  type ApiDraft,
+  type ApiPatch,
+  type ApiRefusal,
+  checkChangedApi,
+  checkNewApi,
+  invalidApi,
+  isApiIdentifier,
+  type NewApi,
+} from './api.ts';
+import { findApi, insertApi, listApis, lockRegistry, removeApi, replaceApi } from './apis-store.ts';
+import { isClientId } from './client-metadata-schema.ts';
+import { clientsNamingApi, clientsWithAnyScope, unknownClientIds } from './clients-store.ts';
+import type { ClientAudit } from './registry-audit.ts';
+
+type Changed = { ok: true; api: Api };
+type ApisListener = (apis: readonly Api[]) => void | Promise<void>;
+
+/** The registry of APIs. A refusal is returned, with its reason; a database that is away throws. */
+export type Apis = Readonly<{
+  /** Of several at once with one identifier, one wins and the others get `conflict`. */
+  create(input: NewApi): Promise<Changed | ApiRefusal>;
+  /** Asks the database; on a hot path use `all`. */
+  find(identifier: string): Promise<Api | undefined>;
+  /** Asks the database. In the order of their identifiers. */
+  list(): Promise<Api[]>;
+  /** Refused while a client would be left with a scope that no API owns: it could not be used any more. */
+  update(identifier: string, patch: ApiPatch): Promise<Changed | ApiRefusal>;
+  /** Refused while clients name it or its scopes: a client whose last API went would be free to call every other one. */
+  delete(identifier: string): Promise<{ ok: true } | ApiRefusal>;
+  /** Reads the snapshot for the first time; everything that is changed afterwards, on any node, renews it. */
+  load(): Promise<void>;
+  /** The snapshot: every API, in the order of their identifiers. Frozen; another array after every change. */
+  all(): readonly Api[];
+  /** Called after the snapshot was renewed by something that differs; one that rejects is called again. */
+  onChange(listener: ApisListener): void;
+}>;
+
+export function createApis(dependencies: {
+  knex: Knex;
+  clock: Clock;
+  changeFeed: Pick<ChangeFeed, 'subscribe'>;
+  audit: ClientAudit;
+}): Apis {
+  const { knex, clock, audit } = dependencies;
+  const listeners: ApisListener[] = [];
+  let snapshot: readonly Api[] | undefined;
+  /** What the listeners were last told, and took. */
+  let toldState = '';
+  let lastRenewal: Promise<void> = Promise.resolve();
+  dependencies.changeFeed.subscribe('apis', () => (snapshot === undefined ? undefined : renew()));
+
+  /** One after the other, so that an older answer never replaces a newer one. */
+  function renew(): Promise<void> {
+    lastRenewal = lastRenewal.catch(() => undefined).then(readSnapshot);
+    return lastRenewal;
+  }
+
+  async function readSnapshot(): Promise<void> {
+    const apis = Object.freeze(await listApis(knex));
+    const state = JSON.stringify(apis);
+    const isFirst = snapshot === undefined;
+    if (state === toldState && !isFirst) return;
+    snapshot = apis;
+    if (!isFirst) await Promise.all(listeners.map((listener) => listener(apis)));
+    toldState = state;
+  }
+
+  async function create(input: NewApi): Promise<Changed | ApiRefusal> {
+    const checked = checkNewApi(input);
+    if (!checked.ok) return checked;
+    const { draft } = checked;
+    return change(draft.identifier, 'created', async (trx) => {
+      const refused = await introspectionClientsRefusal(trx, draft);
+      if (refused !== undefined) return refused;
+      if (!(await insertApi(trx, draft, now()))) return conflict(draft.identifier);
+      return { ok: true, api: await readBack(trx, draft.identifier) } as const;
+    });
+  }
+
+  async function update(identifier: string, patch: ApiPatch): Promise<Changed | ApiRefusal> {
+    if (!isApiIdentifier(identifier)) return notFound(identifier);
+    return change(identifier, 'updated', async (trx) => {
+      const current = await findApi(trx, identifier);
+      if (current === undefined) return notFound(identifier);
+      const checked = checkChangedApi(current, patch);
+      if (!checked.ok) return checked;
+      const { draft } = checked;
+      const refused = (await introspectionClientsRefusal(trx, draft)) ?? (await orphanRefusal(trx, draft));
+      if (refused !== undefined) return refused;
+      await replaceApi(trx, draft, now());
+      return { ok: true, api: await readBack(trx, identifier) } as const;
+    });
+  }
+
+  async function deleteApi(identifier: string): Promise<{ ok: true } | ApiRefusal> {
+    if (!isApiIdentifier(identifier)) return notFound(identifier);
+    return change(identifier, 'deleted', async (trx) => {
+      if ((await findApi(trx, identifier)) === undefined) return notFound(identifier);
+      const naming = await clientsNamingApi(trx, identifier);
+      if (naming.length > 0) {
+        return inUse(`${clientsInWords(naming)} registered for ${identifier}: name other APIs there first`);
+      }
+      const refused = await orphanRefusal(trx, { identifier, scopes: [] });
+      if (refused !== undefined) return refused;
+      await removeApi(trx, identifier);
+      return { ok: true } as const;
+    });
+  }
+
+  /** One transaction, alone in the registry: what `work` does, the audit event and the announcement, or nothing. */
+  async function change<T extends { ok: true } | { ok: false }>(
+    identifier: string,
+    action: Parameters<ClientAudit['apiChanged']>[1]['action'],
+    work: (trx: Knex) => Promise<T>,
+  ): Promise<T> {
+    const result = await knex.transaction(async (trx) => {
+      await lockRegistry(trx, 'exclusive');
+      const outcome = await work(trx);
+      if (!outcome.ok) return outcome;
+      await audit.apiChanged(trx, { action, identifier });
+      await announceChange(trx, 'apis', identifier);
+      return outcome;
+    });
+    // It has happened: a listener that fails now is called again, and heard, when the feed says so too.
+    if (result.ok && snapshot !== undefined) await renew().catch(() => undefined);
+    return result;
+  }
+
+  const now = () => new Date(clock());
+
+  return Object.freeze({
+    create,
+    find: async (identifier: string) => (isApiIdentifier(identifier) ? findApi(knex, identifier) : undefined),
+    list: () => listApis(knex),
+    update,
+    delete: deleteApi,
+    load: renew,
+    all() {
+      if (snapshot === undefined)
+        throw new AppError({ code: 'server_error', message: 'the APIs have not been loaded' });
+      return snapshot;
+    },
+    onChange(listener: ApisListener) {
+      listeners.push(listener);
+    },
+  });
+}
+
+async function introspectionClientsRefusal(trx: Knex, draft: ApiDraft): Promise<ApiRefusal | undefined> {
+  const ids = draft.introspectionClientIds;
+  const unknown = ids.find((id) => !isClientId(id)) ?? (await unknownClientIds(trx, ids))[0];
+  return unknown === undefined ? undefined : invalidApi('introspectionClientIds', `no client ${unknown} is registered`);
+}
+
+/** A client with a scope that nobody owns would be refused as a whole: its metadata would no longer be valid. */
+async function orphanRefusal(
+  trx: Knex,
+  next: Pick<ApiDraft, 'identifier' | 'scopes'>,
+): Promise<ApiRefusal | undefined> {
+  const apis = await listApis(trx);
+  const scopesOf = (owners: readonly Pick<ApiDraft, 'scopes'>[]) =>
+    owners.flatMap(({ scopes }) => scopes.map(({ scope }) => scope));
+  const staying = new Set(scopesOf([next, ...apis.filter((api) => api.identifier !== next.identifier)]));
+  const orphans = scopesOf(apis.filter((api) => api.identifier === next.identifier)).filter(
+    (name) => !staying.has(name),
+  );
+  if (orphans.length === 0) return undefined;
+  const clients = await clientsWithAnyScope(trx, orphans);
+  if (clients.length === 0) return undefined;
+  return inUse(
+    `${clientsInWords(clients)} registered for scopes that no other API owns (${orphans.join(' ')}): take them away there first`,
+  );
+}
+
+async function readBack(trx: Knex, identifier: string): Promise<Api> {
+  const api = await findApi(trx, identifier);
+  if (api === undefined) throw new AppError({ code: 'server_error', message: `API ${identifier} has vanished` });
+  return api;
+}
+
+function clientsInWords(ids: readonly string[]): string {
+  const shown = ids.slice(0, 5).join(', ');
+  const more = ids.length > 5 ? ` and ${ids.length - 5} more` : '';
+  return ids.length === 1 ? `client ${shown} is` : `clients ${shown}${more} are`;
+}
+
+function inUse(reason: string): ApiRefusal {
+  return { ok: false, code: 'in_use', reason };
+}
+
+function conflict(identifier: string): ApiRefusal {
+  return { ok: false, code: 'conflict', field: 'identifier', reason: `identifier: ${identifier} is taken` };
+}
+
+function notFound(identifier: string): ApiRefusal {
+  return { ok: false, code: 'not_found', reason: `no API ${identifier} is registered` };
+}

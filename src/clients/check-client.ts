@@ -1,0 +1,172 @@
+import type { z } from 'zod';
+import { type ClientDraft, type ClientPatch, type ClientRefusal, type NewClient, usesSecret } from './client.ts';
+import { type ClientMetadata, clientMetadataSchema, type GivenMetadata } from './client-metadata-schema.ts';
+import { givenSecretFault } from './client-secret.ts';
+import { originFault } from './client-uris.ts';
+
+const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
+const CIBA = 'urn:openid:params:grant-type:ciba';
+/** Grants in which a person takes part: only they lead to a refresh token. */
+const GRANTS_WITH_A_PERSON = ['authorization_code', DEVICE_CODE, CIBA];
+
+type Fault = { field: keyof ClientMetadata; reason: string };
+type Rule = (metadata: ClientMetadata) => Fault | undefined;
+
+/** Reads as the checklist that it is; the order is the order in which a person would mend things. */
+const rules: readonly Rule[] = [
+  function grantsAreNotObsolete({ grant_types }) {
+    const obsolete = grant_types.find((grant) => grant === 'implicit' || grant === 'password');
+    return obsolete === undefined
+      ? undefined
+      : { field: 'grant_types', reason: `${obsolete} is not offered (RFC 9700, section 2): use authorization_code` };
+  },
+  function responseTypesAreCodes({ response_types }) {
+    const other = response_types.find((type) => type !== 'code');
+    return other === undefined
+      ? undefined
+      : { field: 'response_types', reason: `${other} is not offered (RFC 9700, section 2.1.2): use code` };
+  },
+  function codesHaveTheirGrant({ response_types, grant_types }) {
+    const asksForCodes = response_types.includes('code');
+    if (asksForCodes === grant_types.includes('authorization_code')) return undefined;
+    return asksForCodes
+      ? { field: 'response_types', reason: 'code wants authorization_code among grant_types' }
+      : { field: 'grant_types', reason: 'authorization_code wants code among response_types' };
+  },
+  function codesHaveSomewhereToGo({ grant_types, redirect_uris }) {
+    return grant_types.includes('authorization_code') && (redirect_uris ?? []).length === 0
+      ? { field: 'redirect_uris', reason: 'authorization_code wants at least one redirect URI' }
+      : undefined;
+  },
+  function privateSchemesAreNative({ redirect_uris, application_type }) {
+    const own = (redirect_uris ?? []).find((uri) => !/^https?:/.test(uri));
+    return own === undefined || application_type === 'native'
+      ? undefined
+      : { field: 'redirect_uris', reason: `${own} has a private scheme: that wants application_type native` };
+  },
+  function refreshTokensFollowAPerson({ grant_types }) {
+    return grant_types.includes('refresh_token') && !grant_types.some((grant) => GRANTS_WITH_A_PERSON.includes(grant))
+      ? { field: 'grant_types', reason: 'refresh_token wants authorization_code beside it (RFC 6749, section 4.4.3)' }
+      : undefined;
+  },
+  function clientCredentialsAreCredentials({ grant_types, token_endpoint_auth_method }) {
+    return grant_types.includes('client_credentials') && token_endpoint_auth_method === 'none'
+      ? {
+          field: 'token_endpoint_auth_method',
+          reason: 'client_credentials wants a client that authenticates (RFC 6749, section 4.4): none does not',
+        }
+      : undefined;
+  },
+  function publicClientsUsePkce({ token_endpoint_auth_method, require_pkce }) {
+    return token_endpoint_auth_method === 'none' && require_pkce === false
+      ? { field: 'require_pkce', reason: 'a client that does not authenticate needs PKCE (RFC 9700, section 2.1.1)' }
+      : undefined;
+  },
+  function keysAreGivenOnce({ jwks, jwks_uri }) {
+    return jwks !== undefined && jwks_uri !== undefined
+      ? { field: 'jwks', reason: 'jwks and jwks_uri exclude each other (RFC 7591, section 2)' }
+      : undefined;
+  },
+  function assertionsHaveAKey({ token_endpoint_auth_method, jwks, jwks_uri }) {
+    return token_endpoint_auth_method === 'private_key_jwt' && jwks === undefined && jwks_uri === undefined
+      ? { field: 'token_endpoint_auth_method', reason: 'private_key_jwt wants jwks or jwks_uri' }
+      : undefined;
+  },
+];
+
+export type CheckedClient = { ok: true; draft: ClientDraft } | ClientRefusal;
+
+/** Everything about a new client that can be said without asking anybody: syntax, defaults, consistency, its secret. */
+export function checkNewClient(input: NewClient): CheckedClient {
+  const checked = checkDraft(
+    {
+      metadata: input.metadata,
+      apis: input.apis ?? [],
+      mayIntrospectAny: input.mayIntrospectAny ?? false,
+      allowedOrigins: input.allowedOrigins ?? [],
+      isDemo: input.isDemo ?? false,
+    },
+    input.secret !== undefined,
+  );
+  if (!checked.ok || input.secret === undefined) return checked;
+  const { token_endpoint_auth_method: method } = checked.draft.metadata;
+  const fault = usesSecret(checked.draft.metadata) ? givenSecretFault(input.secret) : `is not used by ${method}`;
+  return fault === undefined ? checked : invalid('secret', fault);
+}
+
+/** The same for a client that is changed. */
+export function checkChangedClient(current: ClientDraft, patch: ClientPatch): CheckedClient {
+  const { client_id } = current.metadata;
+  if ((patch.metadata?.client_id ?? client_id) !== client_id) {
+    return invalid('client_id', 'can not be changed: create another client');
+  }
+  // The response types follow from the grants, unless somebody insists.
+  const derived = patch.metadata?.grant_types === undefined ? {} : { response_types: undefined };
+  const merged = Object.entries({ ...current.metadata, ...derived, ...definedIn(patch.metadata), client_id });
+  return checkDraft({
+    metadata: Object.fromEntries(merged.filter(([, value]) => value !== null && value !== undefined)),
+    apis: patch.apis ?? current.apis,
+    mayIntrospectAny: patch.mayIntrospectAny ?? current.mayIntrospectAny,
+    allowedOrigins: patch.allowedOrigins ?? current.allowedOrigins,
+    isDemo: current.isDemo,
+  });
+}
+
+/** `reason` names the member in its first word, so that it can be shown alone. */
+export function invalid(field: string, reason: string): ClientRefusal {
+  return { ok: false, code: 'invalid_metadata', field, reason: `${field}: ${reason}` };
+}
+
+function definedIn(patch: object = {}): object {
+  return Object.fromEntries(Object.entries(patch).filter(([, value]) => value !== undefined));
+}
+
+function checkDraft(given: Omit<ClientDraft, 'metadata'> & { metadata: unknown }, bringsSecret = false): CheckedClient {
+  for (const origin of given.allowedOrigins) {
+    const fault = originFault(origin);
+    if (fault !== undefined) return invalid('allowed_origins', `${origin} ${fault}`);
+  }
+  const parsed = clientMetadataSchema.safeParse(given.metadata);
+  if (!parsed.success) return refusalOf(parsed.error);
+  const metadata = withDefaults(parsed.data, { isBrowserApp: given.allowedOrigins.length > 0, bringsSecret });
+  for (const rule of rules) {
+    const fault = rule(metadata);
+    if (fault !== undefined) return invalid(fault.field, fault.reason);
+  }
+  const unique = (values: readonly string[]) => [...new Set(values)];
+  return {
+    ok: true,
+    draft: { ...given, metadata, apis: unique(given.apis), allowedOrigins: unique(given.allowedOrigins) },
+  };
+}
+
+/**
+ * RFC 7591, section 2, with two differences: there are response types only where there are codes, and what runs on
+ * somebody else's device (a native app, pages that call from their own origin) is a public client, because it can keep
+ * no secret (RFC 8252, section 8.5).
+ */
+function withDefaults(given: GivenMetadata, hints: { isBrowserApp: boolean; bringsSecret: boolean }): ClientMetadata {
+  const grantTypes = [...new Set(given.grant_types ?? ['authorization_code'])];
+  const runsElsewhere = given.application_type === 'native' || hints.isBrowserApp;
+  const isPublic = runsElsewhere && !hints.bringsSecret && !grantTypes.includes('client_credentials');
+  return {
+    ...given,
+    grant_types: grantTypes,
+    response_types: [...new Set(given.response_types ?? (grantTypes.includes('authorization_code') ? ['code'] : []))],
+    token_endpoint_auth_method: given.token_endpoint_auth_method ?? (isPublic ? 'none' : 'client_secret_basic'),
+  };
+}
+
+function refusalOf(error: z.ZodError): ClientRefusal {
+  const [issue] = error.issues;
+  if (issue?.code !== 'unrecognized_keys' || issue.path.length > 0) {
+    return invalid(String(issue?.path[0] ?? 'metadata'), issue?.message ?? 'wants an object');
+  }
+  const [member = ''] = issue.keys;
+  return invalid(
+    member,
+    member === 'client_secret'
+      ? 'does not belong to the metadata: secrets are generated, or given apart'
+      : 'is not a member that can be registered',
+  );
+}

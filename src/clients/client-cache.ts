@@ -1,0 +1,73 @@
+import type { Clock } from '../config/index.ts';
+
+/** Answers of a look-up by id, held in the process. */
+export type ClientCache<T> = Readonly<{
+  get(id: string): Promise<T | undefined>;
+  /** Forgets one answer, or all of them: also those that are still being looked up. */
+  drop(id?: string): void;
+}>;
+
+/**
+ * The change feed drops an answer at once. This bounds what a lost notification can do, below the second within which
+ * every node has to follow; a look-up costs less than a millisecond, once in this time for each client in use.
+ */
+const MAX_AGE_MS = 750;
+/** About 2 KiB each. */
+const MAX_CLIENTS = 10_000;
+/** Apart from the rest, so that guessing ids pushes no client out. */
+const MAX_ABSENT = 10_000;
+
+type Entry<T> = { answer: Promise<T | undefined>; askedAt: number };
+
+/** Look-ups of one id at one time share one query. What fails is not remembered. */
+export function createClientCache<T>(options: {
+  lookUp(id: string): Promise<T | undefined>;
+  clock: Clock;
+}): ClientCache<T> {
+  const { lookUp, clock } = options;
+  // A Map iterates in the order of insertion, and what is used is inserted anew: the first one is the one to leave.
+  const present = new Map<string, Entry<T>>();
+  const absent = new Map<string, Entry<T>>();
+  const pending = new Map<string, Entry<T>>();
+
+  function keep(answers: Map<string, Entry<T>>, id: string, entry: Entry<T>, limit: number): void {
+    answers.delete(id);
+    answers.set(id, entry);
+    if (answers.size <= limit) return;
+    for (const leastUsed of answers.keys()) {
+      answers.delete(leastUsed);
+      return;
+    }
+  }
+
+  function ask(id: string): Promise<T | undefined> {
+    const entry = { answer: lookUp(id), askedAt: clock() };
+    pending.set(id, entry);
+    // Where it was dropped meanwhile the answer may be from before the change: those who wait get it, nobody else.
+    const settle = () => pending.get(id) === entry && pending.delete(id);
+    entry.answer.then((answer) => {
+      if (!settle()) return;
+      if (answer === undefined) keep(absent, id, entry, MAX_ABSENT);
+      else keep(present, id, entry, MAX_CLIENTS);
+    }, settle);
+    return entry.answer;
+  }
+
+  return Object.freeze({
+    get(id: string) {
+      const entry = present.get(id) ?? absent.get(id) ?? pending.get(id);
+      if (entry !== undefined && clock() - entry.askedAt < MAX_AGE_MS) {
+        if (present.has(id)) keep(present, id, entry, MAX_CLIENTS);
+        return entry.answer;
+      }
+      this.drop(id);
+      return ask(id);
+    },
+    drop(id?: string) {
+      for (const answers of [present, absent, pending]) {
+        if (id === undefined) answers.clear();
+        else answers.delete(id);
+      }
+    },
+  });
+}

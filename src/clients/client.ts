@@ -1,0 +1,63 @@
+import type { ClientMetadata, GivenMetadata } from './client-metadata-schema.ts';
+
+/** A client of the registry. Objects that the registry hands out are frozen: they are shared by all who ask. */
+export type RegisteredClient = Readonly<{
+  id: string;
+  /** In the names of RFC 7591; never a secret. */
+  metadata: ClientMetadata;
+  /** Identifiers of the APIs that it may call; empty: any, within its scopes. */
+  apis: readonly string[];
+  /** Whether it may introspect tokens of every API and client. */
+  mayIntrospectAny: boolean;
+  /** Origins whose pages may call the server for it (CORS). */
+  allowedOrigins: readonly string[];
+  isDemo: boolean;
+  /** Whether a secret is live. */
+  hasSecret: boolean;
+  createdAt: Date;
+  updatedAt: Date;
+}>;
+
+export type NewClient = {
+  metadata: GivenMetadata;
+  apis?: readonly string[] | undefined;
+  mayIntrospectAny?: boolean | undefined;
+  allowedOrigins?: readonly string[] | undefined;
+  isDemo?: boolean | undefined;
+  /** A secret that is brought along, for a client that moves here from elsewhere; left out: one is generated. */
+  secret?: string | undefined;
+};
+
+/** A JSON merge patch (RFC 7396): null takes a member away, what is not named stays. */
+export type MetadataPatch = { [Member in keyof GivenMetadata]?: GivenMetadata[Member] | null | undefined };
+
+/** What is not named stays; a list that is named replaces the one before. */
+export type ClientPatch = {
+  metadata?: MetadataPatch | undefined;
+  apis?: readonly string[] | undefined;
+  mayIntrospectAny?: boolean | undefined;
+  allowedOrigins?: readonly string[] | undefined;
+};
+
+/** `reason` is one line for the person who asked; `field` names the member at fault, where it is one. */
+export type ClientRefusal = {
+  ok: false;
+  code: 'conflict' | 'invalid_metadata' | 'not_found';
+  reason: string;
+  field?: string | undefined;
+};
+
+/** The provider's own check of metadata. Called outside any transaction, because it may fetch. No secret is in them. */
+export interface MetadataValidator {
+  validate(metadata: ClientMetadata): Promise<{ ok: true } | { ok: false; reason: string }>;
+}
+
+/** A client before it is stored. */
+export type ClientDraft = Pick<
+  RegisteredClient,
+  'metadata' | 'apis' | 'mayIntrospectAny' | 'allowedOrigins' | 'isDemo'
+>;
+
+export function usesSecret(metadata: Pick<ClientMetadata, 'token_endpoint_auth_method'>): boolean {
+  return metadata.token_endpoint_auth_method.startsWith('client_secret_');
+}

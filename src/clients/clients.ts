@@ -1,0 +1,210 @@
+import type { Knex } from 'knex';
+import type { Clock } from '../config/index.ts';
+import { announceChange, type ChangeFeed } from '../database/index.ts';
+import { AppError } from '../errors.ts';
+import { listApis, lockRegistry, removeIntrospectionClient } from './apis-store.ts';
+import { checkChangedClient, checkNewClient, invalid } from './check-client.ts';
+import {
+  type ClientDraft,
+  type ClientPatch,
+  type ClientRefusal,
+  type MetadataValidator,
+  type NewClient,
+  type RegisteredClient,
+  usesSecret,
+} from './client.ts';
+import { createClientCache } from './client-cache.ts';
+import { isClientId } from './client-metadata-schema.ts';
+import { generateSecret, matchesAnyDigest, secretDigest } from './client-secret.ts';
+import {
+  findClient,
+  insertClient,
+  listClients,
+  pushSecretDigest,
+  removeClient,
+  removeSecretDigests,
+  replaceClient,
+  type StoredClient,
+  touchClient,
+} from './clients-store.ts';
+import type { ClientAudit } from './registry-audit.ts';
+import { isOpenIdScope, scopesIn } from './scopes.ts';
+
+type Changed = { ok: true; client: RegisteredClient /** Shown this once; only where one was made. */; secret?: string };
+
+/** The registry of clients. A refusal is returned, with its reason; a database that is away throws. */
+export type Clients = Readonly<{
+  /** Of several at once with one id, one wins and the others get `conflict`. */
+  create(input: NewClient): Promise<Changed | ClientRefusal>;
+  /** From memory where possible: at most 750 ms old, and dropped at once by the change feed. */
+  find(id: string): Promise<RegisteredClient | undefined>;
+  /** In the order of their ids; everything after the id `after`, `limit` of them at the most. */
+  list(page?: { limit?: number | undefined; after?: string | undefined }): Promise<RegisteredClient[]>;
+  /** A client that turns from one without to one with a secret gets one; the other way round, its secrets are gone. */
+  update(id: string, patch: ClientPatch): Promise<Changed | ClientRefusal>;
+  /** Takes its secrets along, and its right to introspect the tokens of the APIs that named it. */
+  delete(id: string): Promise<{ ok: true; formerIntrospectionApis: string[] } | ClientRefusal>;
+  /** The new secret and the one before it are live; an older one is dead. Rotating twice ends a secret that leaked. */
+  rotateSecret(id: string): Promise<{ ok: true; secret: string } | ClientRefusal>;
+  /** Whether it is one of the client's live secrets; compared as digests, in constant time. */
+  verifySecret(id: string, presented: string): Promise<boolean>;
+}>;
+
+/** How often a change starts over because another one came between; each attempt of one of them succeeds. */
+const MAX_ATTEMPTS = 10;
+
+export function createClients(dependencies: {
+  knex: Knex;
+  clock: Clock;
+  changeFeed: Pick<ChangeFeed, 'subscribe'>;
+  audit: ClientAudit;
+  validator: MetadataValidator;
+}): Clients {
+  const { knex, clock, audit, validator } = dependencies;
+  const cache = createClientCache<StoredClient>({ lookUp: (id) => findClient(knex, id), clock });
+  dependencies.changeFeed.subscribe('clients', (id) => cache.drop(id));
+
+  async function create(input: NewClient): Promise<Changed | ClientRefusal> {
+    const checked = checkNewClient(input);
+    if (!checked.ok) return checked;
+    const { draft } = checked;
+    const refused = (await registryRefusal(knex, draft)) ?? (await validatorRefusal(draft));
+    if (refused !== undefined) return refused;
+    return change(draft.metadata.client_id, 'created', async (trx) => {
+      await lockRegistry(trx, 'shared');
+      const refusedNow = await registryRefusal(trx, draft);
+      if (refusedNow !== undefined) return refusedNow;
+      if (!(await insertClient(trx, draft, now()))) return conflict(draft.metadata.client_id);
+      return withSecret(trx, draft, input.secret);
+    });
+  }
+
+  async function update(id: string, patch: ClientPatch): Promise<Changed | ClientRefusal> {
+    if (!isClientId(id)) return notFound(id);
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+      const stored = await findClient(knex, id);
+      if (stored === undefined) return notFound(id);
+      const checked = checkChangedClient(stored.client, patch);
+      if (!checked.ok) return checked;
+      const { draft } = checked;
+      const refused = (await registryRefusal(knex, draft)) ?? (await validatorRefusal(draft));
+      if (refused !== undefined) return refused;
+      const result = await change(id, 'updated', async (trx) => {
+        await lockRegistry(trx, 'shared');
+        const refusedNow = await registryRefusal(trx, draft);
+        if (refusedNow !== undefined) return refusedNow;
+        const isReplaced = await replaceClient(trx, draft, { revision: stored.revision, at: now() });
+        return isReplaced ? withSecret(trx, draft) : ({ ok: false, code: 'overtaken' } as const);
+      });
+      if (result.ok || result.code !== 'overtaken') return result;
+    }
+    throw new AppError({ code: 'conflict', message: `client ${id} is being changed by others: try again` });
+  }
+
+  async function deleteClient(id: string) {
+    if (!isClientId(id)) return notFound(id);
+    return change(id, 'deleted', async (trx) => {
+      await lockRegistry(trx, 'exclusive');
+      const formerIntrospectionApis = await removeIntrospectionClient(trx, id);
+      if (!(await removeClient(trx, id))) return notFound(id);
+      for (const identifier of formerIntrospectionApis) {
+        await audit.apiChanged(trx, { action: 'updated', identifier });
+        await announceChange(trx, 'apis', identifier);
+      }
+      return { ok: true, formerIntrospectionApis } as const;
+    });
+  }
+
+  async function rotateSecret(id: string) {
+    if (!isClientId(id)) return notFound(id);
+    return change(id, 'secret_rotated', async (trx) => {
+      if (!(await touchClient(trx, id, now()))) return notFound(id);
+      const stored = await findClient(trx, id);
+      if (stored === undefined) return notFound(id);
+      const { metadata } = stored.client;
+      if (!usesSecret(metadata)) {
+        return invalid('token_endpoint_auth_method', `${metadata.token_endpoint_auth_method} uses no secret`);
+      }
+      const secret = generateSecret();
+      await pushSecretDigest(trx, id, secretDigest(secret), now());
+      return { ok: true, secret } as const;
+    });
+  }
+
+  /** One transaction: what `work` does, the audit event and the announcement happen together or not at all. */
+  async function change<T extends { ok: true } | { ok: false }>(
+    clientId: string,
+    action: Parameters<ClientAudit['clientChanged']>[1]['action'],
+    work: (trx: Knex) => Promise<T>,
+  ): Promise<T> {
+    const result = await knex.transaction(async (trx) => {
+      const outcome = await work(trx);
+      if (!outcome.ok) return outcome;
+      await audit.clientChanged(trx, { action, clientId });
+      await announceChange(trx, 'clients', clientId);
+      return outcome;
+    });
+    // The feed will say so too, but whoever changed it reads what they wrote at once.
+    cache.drop(clientId);
+    return result;
+  }
+
+  /** Gives the client the secret that its metadata call for, and none that they don't. */
+  async function withSecret(trx: Knex, draft: ClientDraft, given?: string): Promise<Changed> {
+    const id = draft.metadata.client_id;
+    const before = await readBack(trx, id);
+    if (!usesSecret(draft.metadata)) {
+      if (before.hasSecret) await removeSecretDigests(trx, id);
+    } else if (!before.hasSecret) {
+      const secret = given ?? generateSecret();
+      await pushSecretDigest(trx, id, secretDigest(secret), now());
+      return { ok: true, client: await readBack(trx, id), ...(given === undefined ? { secret } : {}) };
+    }
+    return { ok: true, client: await readBack(trx, id) };
+  }
+
+  async function validatorRefusal(draft: ClientDraft): Promise<ClientRefusal | undefined> {
+    const verdict = await validator.validate(structuredClone(draft.metadata));
+    return verdict.ok ? undefined : { ok: false, code: 'invalid_metadata', reason: verdict.reason };
+  }
+
+  const now = () => new Date(clock());
+  const lookUp = async (id: string) => (isClientId(id) ? cache.get(id) : undefined);
+
+  return Object.freeze({
+    create,
+    find: async (id: string) => (await lookUp(id))?.client,
+    list: async (page = {}) => (await listClients(knex, page)).map(({ client }) => client),
+    update,
+    delete: deleteClient,
+    rotateSecret,
+    async verifySecret(id: string, presented: string) {
+      return matchesAnyDigest(presented, (await lookUp(id))?.secretDigests ?? []);
+    },
+  });
+}
+
+/** What can be said only by looking at the APIs: asked once early, for a good answer, and once under the lock. */
+async function registryRefusal(db: Knex, draft: ClientDraft): Promise<ClientRefusal | undefined> {
+  const apis = await listApis(db);
+  const unknownApi = draft.apis.find((identifier) => !apis.some((api) => api.identifier === identifier));
+  if (unknownApi !== undefined) return invalid('apis', `no API ${unknownApi} is registered`);
+  const owned = new Set(apis.flatMap((api) => api.scopes.map(({ scope }) => scope)));
+  const unowned = scopesIn(draft.metadata.scope).find((scope) => !isOpenIdScope(scope) && !owned.has(scope));
+  if (unowned === undefined) return undefined;
+  return invalid('scope', `${unowned} is neither an OpenID scope nor a scope of a registered API`);
+}
+
+async function readBack(trx: Knex, id: string): Promise<RegisteredClient> {
+  const stored = await findClient(trx, id);
+  if (stored === undefined) throw new AppError({ code: 'server_error', message: `client ${id} has vanished` });
+  return stored.client;
+}
+
+function conflict(id: string): ClientRefusal {
+  return { ok: false, code: 'conflict', field: 'client_id', reason: `client_id: ${id} is taken` };
+}
+
+function notFound(id: string): ClientRefusal {
+  return { ok: false, code: 'not_found', reason: `no client ${id} is registered` };
+}

@@ -1,0 +1,20 @@
+/**
+ * Owns the registry: clients with their metadata and secrets, and the APIs (resource servers) with their scopes. Every
+ * change is checked, audited and announced in one transaction. Refuses to keep a secret: only its digest is stored, and
+ * the secret itself leaves once, in the answer that made it. Knows no grant, no token and no protocol: what the
+ * provider thinks of a client's metadata is asked of an injected validator.
+ */
+export { type Api, type ApiPatch, type ApiScope, apisOwningScopes, type NewApi } from './api.ts';
+export { type Apis, createApis } from './apis.ts';
+export type {
+  ClientPatch,
+  ClientRefusal,
+  MetadataPatch,
+  MetadataValidator,
+  NewClient,
+  RegisteredClient,
+} from './client.ts';
+export type { ClientMetadata } from './client-metadata-schema.ts';
+export { type Clients, createClients } from './clients.ts';
+export type { ClientAudit } from './registry-audit.ts';
+export { OPENID_SCOPES } from './scopes.ts';
