@@ -69,4 +69,6 @@ if (navigator.clipboard)
   for (const button of document.querySelectorAll('[data-copy], [data-copy-from]')) enableCopy(button);
 for (const form of document.querySelectorAll('form[method="post"]')) sendOnce(form);
 // The autofocus attribute does it at first load; a page restored from history needs the call.
-document.querySelector('[data-error-summary]')?.focus();
+window.addEventListener('pageshow', (event) => {
+  if (event.persisted) document.querySelector('[data-error-summary]')?.focus();
+});
