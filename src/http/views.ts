@@ -60,29 +60,31 @@ export interface ConsentPage {
   switchAccountAction?: string | undefined;
 }
 
-export interface ResourceView {
+interface ResourceView {
   name: string;
   identifier: string;
   newScopes: ScopeView[];
   grantedScopes: ScopeView[];
 }
 
-export interface SignOutPage {
+interface SignOutPage {
   /** The provider's own form (id `op.logoutForm`), trusted HTML. */
   formHtml: string;
   client?: ClientView | undefined;
   accountLabel?: string | undefined;
 }
 
-export interface SignedOutPage {
+interface SignedOutPage {
   client?: ClientView | undefined;
   /** The way on where the client has no page of its own. */
   homeUrl?: string | undefined;
 }
 
 export interface ErrorPage {
-  /** OAuth error code; an unknown one shows `description` in place of our own words. */
+  /** Chooses the words; an unknown one shows `description` in place of our own. */
   code: string;
+  /** The protocol's code for `[data-error]`, where `code` is a finer one of ours. */
+  oauthCode?: string | undefined;
   status: number;
   title?: string | undefined;
   description: string;

@@ -306,6 +306,12 @@ describe('error', () => {
     expect(count(element(html, /<div class="narrow__head">[\s\S]*?<\/div>/), /<p>[^<]{10,}<\/p>/g)).toBe(2);
   });
 
+  test('bears the protocol’s code while its words follow a finer one of ours', () => {
+    const html = views.render('error', { ...error, code: 'session_not_found', oauthCode: 'invalid_request' }, 'en');
+    expect(html).toContain('data-error="invalid_request"');
+    expect(html).toContain('>This sign-in took too long</h1>');
+  });
+
   test('shows the description where the code is unknown', () => {
     const html = views.render('error', { ...error, code: 'teapot', description: 'Short and stout.' }, 'en');
     expect(html).toContain('data-error="teapot"');
