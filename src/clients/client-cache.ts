@@ -53,6 +53,13 @@ export function createClientCache<T>(options: {
     return entry.answer;
   }
 
+  function drop(id?: string): void {
+    for (const answers of [present, absent, pending]) {
+      if (id === undefined) answers.clear();
+      else answers.delete(id);
+    }
+  }
+
   return Object.freeze({
     get(id: string) {
       const entry = present.get(id) ?? absent.get(id) ?? pending.get(id);
@@ -60,14 +67,9 @@ export function createClientCache<T>(options: {
         if (present.has(id)) keep(present, id, entry, MAX_CLIENTS);
         return entry.answer;
       }
-      this.drop(id);
+      drop(id);
       return ask(id);
     },
-    drop(id?: string) {
-      for (const answers of [present, absent, pending]) {
-        if (id === undefined) answers.clear();
-        else answers.delete(id);
-      }
-    },
+    drop,
   });
 }

@@ -1,0 +1,184 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
+import { accepted, freshIdentifier, freshName, openRegistry, type Registry, serviceMetadata } from './registry.ts';
+
+let testDatabase: TestDatabase;
+let registry: Registry;
+
+beforeAll(async () => {
+  testDatabase = await openTestDatabase();
+  registry = openRegistry(testDatabase);
+});
+afterAll(() => testDatabase.close());
+
+async function createApi(scopes: string[]): Promise<string> {
+  const identifier = freshIdentifier();
+  accepted(await registry.apis.create({ identifier, scopes, tokenFormat: 'jwt' }));
+  return identifier;
+}
+
+async function createClient(input: { scope?: string; apis?: string[] } = {}): Promise<string> {
+  const metadata = { ...serviceMetadata(), ...(input.scope === undefined ? {} : { scope: input.scope }) };
+  return accepted(await registry.clients.create({ metadata, apis: input.apis })).client.id;
+}
+
+describe('creating an API', () => {
+  test('registers it as it was given', async () => {
+    const resourceServer = await createClient();
+    const input = {
+      identifier: freshIdentifier(),
+      name: 'Orders',
+      scopes: [{ scope: 'orders:read', description: 'See your orders' }],
+      tokenFormat: 'opaque',
+      signingAlgorithm: 'ES256',
+      ttlSeconds: 120,
+      introspectionClientIds: [resourceServer],
+      isDemo: true,
+    } as const;
+    const { api } = accepted(await registry.apis.create(input));
+    const at = new Date(registry.clock.now);
+    expect(api).toEqual({ ...input, createdAt: at, updatedAt: at });
+    expect(await registry.apis.find(input.identifier)).toEqual(api);
+    expect(await registry.apis.list()).toContainEqual(api);
+    expect(registry.audited).toContainEqual({ action: 'created', identifier: input.identifier });
+  });
+
+  test('is won by one of many at once; the others are told that the identifier is taken', async () => {
+    const input = { identifier: freshIdentifier(), scopes: [], tokenFormat: 'jwt' } as const;
+    const results = await Promise.all(Array.from({ length: 10 }, () => registry.apis.create(input)));
+    expect(results.filter(({ ok }) => ok)).toHaveLength(1);
+    expect(results.find(({ ok }) => !ok)).toEqual({
+      ok: false,
+      code: 'conflict',
+      field: 'identifier',
+      reason: `identifier: ${input.identifier} is taken`,
+    });
+  });
+
+  test('may share the name of a scope with another API: the resource tells them apart', async () => {
+    const scope = freshName('shared');
+    await createApi([scope]);
+    await createApi([scope]);
+  });
+
+  test.each(['unknown', 'a\0b'])('is refused with an introspection client that is not registered', async (clientId) => {
+    expect(
+      await registry.apis.create({
+        identifier: freshIdentifier(),
+        scopes: [],
+        tokenFormat: 'jwt',
+        introspectionClientIds: [clientId],
+      }),
+    ).toMatchObject({
+      ok: false,
+      field: 'introspectionClientIds',
+      reason: `introspectionClientIds: no client ${clientId} is registered`,
+    });
+  });
+
+  test('is refused when it is malformed', async () => {
+    const input = { identifier: 'urn:example:a#b', scopes: [], tokenFormat: 'jwt' } as const;
+    expect(await registry.apis.create(input)).toMatchObject({
+      ok: false,
+      code: 'invalid_metadata',
+      field: 'identifier',
+    });
+  });
+});
+
+describe('changing an API', () => {
+  test('keeps what it does not name', async () => {
+    const identifier = await createApi(['read']);
+    const { api } = accepted(await registry.apis.update(identifier, { ttlSeconds: 30, scopes: ['read', 'write'] }));
+    expect(api).toMatchObject({ ttlSeconds: 30, tokenFormat: 'jwt', name: identifier });
+    expect(api.scopes.map(({ scope }) => scope)).toEqual(['read', 'write']);
+    expect(registry.audited).toContainEqual({ action: 'updated', identifier });
+  });
+
+  test('never leaves a client with a scope that no API owns', async () => {
+    const [kept, gone] = [freshName('kept'), freshName('gone')];
+    const identifier = await createApi([kept, gone]);
+    const clientId = await createClient({ scope: `${kept} ${gone}` });
+    expect(await registry.apis.update(identifier, { scopes: [kept] })).toEqual({
+      ok: false,
+      code: 'in_use',
+      reason: `client ${clientId} is registered for scopes that no other API owns (${gone}): take them away there first`,
+    });
+    const other = await createApi([gone]);
+    expect(await registry.apis.update(identifier, { scopes: [kept] })).toMatchObject({ ok: true });
+    expect(await registry.apis.delete(other)).toMatchObject({ ok: false, code: 'in_use' });
+  });
+
+  test('is refused for an unknown one, naming it', async () => {
+    for (const identifier of ['urn:example:unknown', 'a\0b']) {
+      const refusal = { ok: false, code: 'not_found', reason: `no API ${identifier} is registered` };
+      expect(await registry.apis.find(identifier)).toBeUndefined();
+      expect(await registry.apis.update(identifier, {})).toEqual(refusal);
+      expect(await registry.apis.delete(identifier)).toEqual(refusal);
+    }
+  });
+});
+
+describe('deleting an API', () => {
+  test('is refused while clients are registered for it: without their last API they might call every other one', async () => {
+    const identifier = await createApi([]);
+    const ids = [await createClient({ apis: [identifier] }), await createClient({ apis: [identifier] })].sort();
+    expect(await registry.apis.delete(identifier)).toEqual({
+      ok: false,
+      code: 'in_use',
+      reason: `clients ${ids.join(', ')} are registered for ${identifier}: name other APIs there first`,
+    });
+    for (const id of ids) accepted(await registry.clients.delete(id));
+    expect(await registry.apis.delete(identifier)).toEqual({ ok: true });
+    expect(await registry.apis.find(identifier)).toBeUndefined();
+    expect(registry.audited).toContainEqual({ action: 'deleted', identifier });
+  });
+
+  test('is refused while clients have its scopes', async () => {
+    const scope = freshName('scope');
+    const identifier = await createApi([scope]);
+    const clientId = await createClient({ scope });
+    expect(await registry.apis.delete(identifier)).toMatchObject({
+      ok: false,
+      code: 'in_use',
+      reason: expect.stringContaining(clientId),
+    });
+  });
+
+  test('while a client is created for it leaves either the API or no client', async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const scope = freshName('scope');
+      const identifier = await createApi([scope]);
+      const metadata = { ...serviceMetadata(), scope };
+      const apis = round % 2 === 0 ? [identifier] : [];
+      const [created, deleted] = await Promise.all([
+        registry.clients.create({ metadata, apis }),
+        registry.apis.delete(identifier),
+      ]);
+      expect(created.ok).toBe(!deleted.ok);
+      expect((await registry.apis.find(identifier)) !== undefined).toBe(created.ok);
+    }
+  });
+});
+
+describe('the snapshot', () => {
+  test('is not there before it was loaded', () => {
+    expect(() => openRegistry(testDatabase).apis.all()).toThrow('the APIs have not been loaded');
+  });
+
+  test('is renewed by every change made here, and listeners hear of it once', async () => {
+    const { apis } = openRegistry(testDatabase);
+    await apis.load();
+    const heard: number[] = [];
+    apis.onChange((all) => void heard.push(all.length));
+    const before = apis.all();
+    const identifier = freshIdentifier();
+    accepted(await apis.create({ identifier, scopes: [], tokenFormat: 'jwt' }));
+    expect(apis.all().map((api) => api.identifier)).toEqual(
+      [...before.map((api) => api.identifier), identifier].sort(),
+    );
+    accepted(await apis.delete(identifier));
+    expect(apis.all()).toEqual(before);
+    expect(heard).toEqual([before.length + 1, before.length]);
+  });
+});

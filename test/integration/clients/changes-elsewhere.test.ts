@@ -1,0 +1,110 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
+import {
+  accepted,
+  freshIdentifier,
+  freshName,
+  openRegistry,
+  type Registry,
+  serviceMetadata,
+  within,
+} from './registry.ts';
+
+const A_SECOND = 1_000;
+
+let testDatabase: TestDatabase;
+let here: Registry;
+let elsewhere: Registry;
+
+beforeAll(async () => {
+  testDatabase = await openTestDatabase();
+  here = openRegistry(testDatabase);
+  elsewhere = openRegistry(testDatabase);
+  await Promise.all([here.changeFeed.start(), elsewhere.changeFeed.start()]);
+  await here.apis.load();
+});
+afterAll(async () => {
+  await Promise.all([here.changeFeed.close(), elsewhere.changeFeed.close()]);
+  await testDatabase.close();
+});
+
+// The clocks stand still: what is seen here was dropped from the cache by the feed, and did not just grow old.
+describe('within a second this node follows what another one', () => {
+  test('creates, even when it was asked for just before', async () => {
+    const metadata = serviceMetadata();
+    expect(await here.clients.find(metadata.client_id)).toBeUndefined();
+    accepted(await elsewhere.clients.create({ metadata }));
+    await within(A_SECOND, async () => (await here.clients.find(metadata.client_id)) !== undefined);
+  });
+
+  test('changes, rotates and deletes', async () => {
+    const { client, secret = '' } = accepted(await elsewhere.clients.create({ metadata: serviceMetadata() }));
+    const { id } = client;
+    await within(A_SECOND, () => here.clients.verifySecret(id, secret));
+
+    accepted(await elsewhere.clients.update(id, { metadata: { client_name: 'Renamed' } }));
+    await within(A_SECOND, async () => (await here.clients.find(id))?.metadata.client_name === 'Renamed');
+
+    const rotated = accepted(await elsewhere.clients.rotateSecret(id));
+    await within(A_SECOND, () => here.clients.verifySecret(id, rotated.secret));
+    accepted(await elsewhere.clients.rotateSecret(id));
+    await within(A_SECOND, async () => !(await here.clients.verifySecret(id, secret)));
+
+    accepted(await elsewhere.clients.delete(id));
+    await within(A_SECOND, async () => (await here.clients.find(id)) === undefined);
+  });
+
+  test('does to APIs, and listeners hear of every state once', async () => {
+    const heard: number[] = [];
+    const before = here.apis.all().length;
+    here.apis.onChange((apis) => void heard.push(apis.length - before));
+    const identifier = freshIdentifier();
+    const ttl = () => here.apis.all().find((api) => api.identifier === identifier)?.ttlSeconds;
+
+    accepted(await elsewhere.apis.create({ identifier, scopes: [freshName('s')], tokenFormat: 'jwt' }));
+    await within(A_SECOND, () => ttl() === 600);
+    accepted(await elsewhere.apis.update(identifier, { ttlSeconds: 60 }));
+    await within(A_SECOND, () => ttl() === 60);
+    accepted(await elsewhere.apis.delete(identifier));
+    await within(A_SECOND, () => ttl() === undefined);
+    expect(heard).toEqual([1, 1, 0]);
+  });
+
+  test('deletes: a client that an API had named for introspection', async () => {
+    const { client } = accepted(await elsewhere.clients.create({ metadata: serviceMetadata() }));
+    const identifier = freshIdentifier();
+    const named = () => here.apis.all().find((api) => api.identifier === identifier)?.introspectionClientIds;
+    accepted(
+      await elsewhere.apis.create({ identifier, scopes: [], tokenFormat: 'jwt', introspectionClientIds: [client.id] }),
+    );
+    await within(A_SECOND, () => named()?.length === 1);
+    accepted(await elsewhere.clients.delete(client.id));
+    await within(A_SECOND, () => named()?.length === 0);
+  });
+});
+
+test('a node whose feed says nothing follows when its answers have grown old, still within a second', async () => {
+  const deaf = openRegistry(testDatabase);
+  const { client } = accepted(await elsewhere.clients.create({ metadata: serviceMetadata() }));
+  expect(await deaf.clients.find(client.id)).toBeDefined();
+  accepted(await elsewhere.clients.delete(client.id));
+  expect(await deaf.clients.find(client.id)).toBeDefined();
+  deaf.clock.now += A_SECOND - 1;
+  expect(await deaf.clients.find(client.id)).toBeUndefined();
+});
+
+test('a listener that could not take a change over is called again with the same state', async () => {
+  const registry = openRegistry(testDatabase);
+  await registry.apis.load();
+  const calls: number[] = [];
+  registry.apis.onChange((apis) => {
+    calls.push(apis.length);
+    if (calls.length === 1) throw new Error('not now');
+  });
+  const identifier = freshIdentifier();
+  accepted(await registry.apis.create({ identifier, scopes: [], tokenFormat: 'jwt' }));
+  await registry.changeFeed.start();
+  await within(A_SECOND, () => calls.length > 1);
+  await registry.changeFeed.close();
+  expect(new Set(calls).size).toBe(1);
+});
