@@ -12,3 +12,4 @@ export {
 export { type Database, openDatabase } from './database.ts';
 export { isDatabaseUnavailable } from './database-faults.ts';
 export { type MigrationStatus, migrateDown, migrateUp, migrationSettings, migrationStatus } from './migrate.ts';
+export { assertSupportedServer } from './server-version.ts';

@@ -1,34 +1,38 @@
-import { errors, type JWK, Provider } from 'oidc-provider';
+import { errors, Provider } from 'oidc-provider';
 import type { ClientMetadata, MetadataValidator } from '../clients/index.ts';
 import { toProviderMetadata } from './provider-client.ts';
 import { type ConfigurationInputs, providerConfiguration } from './provider-configuration.ts';
 
-/** What the library says of client metadata, asked before they are stored: it would refuse to load what it finds invalid. */
-export function createMetadataValidator(
-  inputs: Omit<ConfigurationInputs, 'adapter' | 'signingKeys'> & { signingKeys(): Promise<readonly JWK[]> },
-): MetadataValidator {
+/** Everything but what stores and shows: a check does neither. */
+type ValidationInputs = Omit<ConfigurationInputs, 'adapter' | 'pages'>;
+
+/**
+ * What the library says of client metadata, asked before they are stored: it would refuse to load what it finds invalid.
+ *
+ * @param inputs asked at every check, because it hangs on the scopes and keys of the moment
+ */
+export function createMetadataValidator(inputs: () => Promise<ValidationInputs>): MetadataValidator {
   return {
     async validate(metadata: ClientMetadata) {
-      const provider = new Provider(inputs.config.issuer, {
-        ...providerConfiguration({ ...inputs, adapter: () => unusedAdapter, signingKeys: await inputs.signingKeys() }),
-        clients: [],
-        adapter: () => ({ ...unusedAdapter, find: async () => toProviderMetadata({ metadata, allowedOrigins: [] }) }),
-      });
+      const current = await inputs();
+      const adapter = () => ({ ...unused, find: async () => toProviderMetadata({ metadata, allowedOrigins: [] }) });
+      const provider = new Provider(
+        current.config.issuer,
+        providerConfiguration({ ...current, adapter, pages: noPages }),
+      );
       try {
         await provider.Client.find(metadata.client_id);
         return { ok: true };
       } catch (error) {
-        if (error instanceof errors.InvalidClientMetadata) {
-          return { ok: false, reason: error.error_description ?? error.message };
-        }
-        throw error;
+        if (!(error instanceof errors.InvalidClientMetadata)) throw error;
+        return { ok: false, reason: error.error_description ?? error.message };
       }
     },
   };
 }
 
 const nothing = async () => undefined;
-const unusedAdapter = {
+const unused = {
   upsert: nothing,
   find: nothing,
   findByUserCode: nothing,
@@ -37,3 +41,4 @@ const unusedAdapter = {
   destroy: nothing,
   revokeByGrantId: nothing,
 };
+const noPages = { locales: [], error: () => undefined, signOut: () => undefined, signedOut: () => undefined };

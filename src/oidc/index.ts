@@ -5,7 +5,7 @@
  */
 export { ACR_PASSWORD } from './claims.ts';
 export { createMetadataValidator } from './client-metadata-validator.ts';
-export type { Consent } from './consents-store.ts';
+export { type Consent, type ConsentsStore, createConsentsStore } from './consents-store.ts';
 export type { InteractionStep, InteractionSteps } from './interaction-steps.ts';
 export { createOidc, type Oidc } from './oidc.ts';
 export type { ProviderPages } from './provider-configuration.ts';

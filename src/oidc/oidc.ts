@@ -1,17 +1,16 @@
-import type { Knex } from 'knex';
 import type { Middleware } from 'koa';
 import { type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Accounts } from '../accounts/index.ts';
 import type { Audit } from '../audit/index.ts';
 import type { Apis, Clients } from '../clients/index.ts';
-import type { Clock, Config } from '../config/index.ts';
+import type { Config } from '../config/index.ts';
 import { RETRY_AFTER_SECONDS } from '../errors.ts';
 import type { SigningKeys } from '../keys/index.ts';
 import { outcomeOf } from '../telemetry/index.ts';
 import type { ArtifactStore } from '../tokens/index.ts';
 import { createAdapterFactory } from './adapter.ts';
 import { listenForAudit, settleAudit } from './audit-listeners.ts';
-import { createConsentsStore } from './consents-store.ts';
+import type { ConsentsStore } from './consents-store.ts';
 import { failClosed } from './faults.ts';
 import { createInteractionSteps, type InteractionSteps } from './interaction-steps.ts';
 import { introspectJwt } from './introspect-jwt.ts';
@@ -22,11 +21,10 @@ import { createProviderHandle } from './provider-handle.ts';
 
 export type OidcDependencies = {
   config: Config;
-  clock: Clock;
-  knex: Knex;
   accounts: Accounts;
   apis: Apis;
   clients: Clients;
+  consents: ConsentsStore;
   artifacts: ArtifactStore;
   audit: Audit;
   signingKeys: Pick<SigningKeys, 'load'>;
@@ -44,12 +42,11 @@ export type Oidc = Readonly<{
 
 /** @throws {AppError} `configuration` where the signing keys can't be opened */
 export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> {
-  const { config, knex, clock } = dependencies;
-  const consents = createConsentsStore({ knex, clock });
+  const { config, consents } = dependencies;
   const adapter = createAdapterFactory(dependencies);
   const handle = await createProviderHandle(async () => {
     const { privateJwks, publicJwks } = await dependencies.signingKeys.load();
-    const inputs = { ...dependencies, consents, adapter, signingKeys: privateJwks };
+    const inputs = { ...dependencies, adapter, signingKeys: privateJwks };
     const provider = new Provider(config.issuer, providerConfiguration(inputs));
     // `ownAddress` has made the forwarded headers our own words.
     provider.proxy = true;

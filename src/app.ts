@@ -1,0 +1,51 @@
+import { fileURLToPath } from 'node:url';
+import Koa, { type Middleware } from 'koa';
+import mount from 'koa-mount';
+import serveStatic from 'koa-static';
+import type { Config } from './config/index.ts';
+import { ownAddress, type Pages, postToGet, readForm, respondToErrors, securityHeaders } from './http/index.ts';
+
+export const viewsDirectory = fileURLToPath(new URL('../views', import.meta.url));
+
+export type AppParts = {
+  config: Config;
+  pages: Pages;
+  requestLog: Middleware;
+  health: Middleware;
+  interactions: Middleware;
+  /** Development only. */
+  playground: Middleware | undefined;
+  oidc: Middleware;
+};
+
+/** The way of every request: where it came from, its log line, headers, errors; then who answers it. */
+export function createApp(parts: AppParts): Koa {
+  const { config, pages } = parts;
+  const app = new Koa({ proxy: true });
+  // Every error is answered and logged on its way; what is left is a connection that broke while it was written to.
+  app.silent = true;
+  app.use(ownAddress({ issuer: config.issuer, trustedProxies: config.trustedProxies }));
+  app.use(parts.requestLog);
+  app.use(securityHeaders({ isSecure: config.issuer.startsWith('https:') }));
+  app.use(respondToErrors({ pages }));
+  app.use(parts.health);
+  app.use(mount('/assets', assets()));
+  app.use(parts.interactions);
+  if (parts.playground !== undefined) app.use(parts.playground);
+  app.use(postToGet(['/authorize', '/logout'], readForm()));
+  app.use(parts.oidc);
+  return app;
+}
+
+/** Assets are linked with a hash of their content (views.ts), so that they can be kept for ever. */
+function assets(): Middleware {
+  const serve = serveStatic(`${viewsDirectory}/assets`, {
+    maxage: 365 * 24 * 60 * 60 * 1000,
+    immutable: true,
+    index: false,
+  });
+  return (context, next) => {
+    context.remove('Cache-Control');
+    return serve(context, next);
+  };
+}
