@@ -38,6 +38,7 @@ export function createAuditBuffer<Entry>(dependencies: {
   let isAway = false;
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<void> | undefined;
+  let following: Promise<void> | undefined;
 
   function add(entry: Entry): void {
     if (isClosed || waiting.length >= CAPACITY) {
@@ -45,7 +46,7 @@ export function createAuditBuffer<Entry>(dependencies: {
       return;
     }
     waiting.push(entry);
-    if (waiting.length >= BATCH_SIZE && !isAway) void flush().catch(() => undefined);
+    if (waiting.length >= BATCH_SIZE && !isAway && running === undefined) void flush().catch(() => undefined);
     else wakeUp(isAway ? RETRY_INTERVAL_MS : FLUSH_INTERVAL_MS);
   }
 
@@ -70,17 +71,25 @@ export function createAuditBuffer<Entry>(dependencies: {
     reportedDropped = dropped;
   }
 
-  /** One at a time: a second call waits for the first, then writes what has come since. */
-  async function flush(): Promise<void> {
-    while (running !== undefined) await running.catch(() => undefined);
-    running = writeAll(waiting.length).finally(() => {
-      running = undefined;
-    });
-    return running;
+  /** One at a time. Whoever calls meanwhile shares the one that follows, which also writes what has come since. */
+  function flush(): Promise<void> {
+    if (running === undefined) {
+      running = writeAll().finally(() => {
+        running = undefined;
+      });
+      return running;
+    }
+    following ??= running
+      .catch(() => undefined)
+      .then(() => {
+        following = undefined;
+        return flush();
+      });
+    return following;
   }
 
-  async function writeAll(count: number): Promise<void> {
-    let left = count;
+  async function writeAll(): Promise<void> {
+    let left = waiting.length;
     try {
       while (left > 0) {
         const batch = waiting.slice(0, Math.min(left, BATCH_SIZE));

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { pino } from 'pino';
 import { type Audit, type AuditEvent, createAudit } from '../../../src/audit/index.ts';
 import { openDatabase } from '../../../src/database/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
@@ -192,5 +193,25 @@ describe('closing', () => {
       records = await audit.tail({ limit: 9, afterId: start });
     }
     expect(records.map((record) => record.clientId)).toEqual([clientId]);
+  });
+});
+
+describe('an event that does not fit its type', () => {
+  const unfit = { type: 'client.created', clientId: 'shop', clientSecret: 'hunter2' } as AuditEvent;
+
+  test('is refused when it is recorded', async () => {
+    await expect(audit.record(unfit)).rejects.toThrow('clientSecret');
+    await expect(audit.recordWithin(testDatabase.database.knex, unfit)).rejects.toThrow('clientSecret');
+  });
+
+  test('does not disturb who enqueues it, is not written, and its values stay out of the log', async () => {
+    const lines: string[] = [];
+    const logger = pino({ base: null }, { write: (line: string) => lines.push(line) });
+    const strict = createAudit({ knex: testDatabase.database.knex, clock: () => now, logger });
+    strict.enqueue(unfit);
+    await strict.close();
+    expect(await testDatabase.database.knex('audit_events').where({ client_id: 'shop' })).toEqual([]);
+    expect(lines.join('')).toContain('client.created');
+    expect(lines.join('')).not.toContain('hunter2');
   });
 });

@@ -1,0 +1,83 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { createAudit } from '../../../src/audit/index.ts';
+import { type Database, isDatabaseUnavailable, openDatabase } from '../../../src/database/index.ts';
+import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
+import { silentLogger } from '../../harness/logger.ts';
+
+/** A way to PostgreSQL that can be cut and opened again, on one port. */
+async function openWay(target: URL) {
+  const sockets = new Set<Socket>();
+  let server: Server;
+  let port = 0;
+  async function open(): Promise<void> {
+    server = createServer((near) => {
+      const far = connect(Number(target.port), target.hostname);
+      for (const [from, to] of [
+        [near, far],
+        [far, near],
+      ] as const) {
+        sockets.add(from);
+        from.on('error', () => to.destroy()).on('close', () => to.destroy());
+        from.pipe(to);
+      }
+    });
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+    port = (server.address() as AddressInfo).port;
+  }
+  async function cut(): Promise<void> {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+    sockets.clear();
+    await once(server, 'close');
+  }
+  await open();
+  const url = new URL(target);
+  url.hostname = '127.0.0.1';
+  url.port = String(port);
+  return { url: url.href, open, cut };
+}
+
+let testDatabase: TestDatabase;
+let way: Awaited<ReturnType<typeof openWay>>;
+let database: Database;
+beforeAll(async () => {
+  testDatabase = await openTestDatabase();
+  way = await openWay(new URL(testDatabase.url));
+  database = openDatabase({ url: way.url, poolSize: 4, logger: silentLogger });
+});
+afterAll(async () => {
+  await database.close();
+  await way.cut();
+  await testDatabase.close();
+});
+
+test('with the database away an event is not recorded in pretence; what was enqueued comes when it is back', async () => {
+  const audit = createAudit({ knex: database.knex, clock: Date.now, logger: silentLogger });
+  const accountId = randomBytes(8).toString('hex');
+  await audit.record({ type: 'account.created', accountId });
+  await way.cut();
+
+  const clientIds = Array.from({ length: 700 }, () => randomBytes(8).toString('hex'));
+  for (const clientId of clientIds) {
+    audit.enqueue({ type: 'token.issued', clientId, kind: 'client_credentials', scopes: [] });
+  }
+  for (const attempt of [() => audit.record({ type: 'account.disabled', accountId }), () => audit.flush()]) {
+    const fault = await attempt().catch((error: unknown) => error);
+    expect(isDatabaseUnavailable(fault)).toBe(true);
+  }
+  expect(audit.counts()).toEqual({ waiting: 700, dropped: 0 });
+
+  await way.open();
+  const deadline = performance.now() + 20_000;
+  // Nobody flushes here: it comes back by itself.
+  while (audit.counts().waiting > 0 && performance.now() < deadline) await new Promise(setImmediate);
+  await audit.close();
+  const rows = await testDatabase.database.knex('audit_events').orderBy('id');
+  expect(rows.map((row) => row.type).filter((type) => type !== 'token.issued')).toEqual(['account.created']);
+  expect(rows.filter((row) => row.type === 'token.issued').map((row) => row.client_id)).toEqual(clientIds);
+  expect(audit.counts()).toEqual({ waiting: 0, dropped: 0 });
+});
