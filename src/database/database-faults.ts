@@ -1,3 +1,5 @@
+import { types } from 'node:util';
+
 /** Node's codes for a peer that is not there (any more). */
 const NETWORK_CODES = new Set([
   'ECONNREFUSED',
@@ -22,8 +24,9 @@ const UNAVAILABLE_MESSAGE =
 
 /** Whether an error says that the database could not be asked, so that the honest answer is 503 and never a verdict. */
 export function isDatabaseUnavailable(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  if (error instanceof AggregateError && error.errors.some(isDatabaseUnavailable)) return true;
+  // Not `instanceof`: an error of the network may come from another realm than the one that asks, as it does under Jest.
+  if (!types.isNativeError(error)) return false;
+  if ('errors' in error && Array.isArray(error.errors) && error.errors.some(isDatabaseUnavailable)) return true;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   if (code === 'database_unavailable' || NETWORK_CODES.has(code)) return true;
   if (code.length === 5 && UNAVAILABLE_SQLSTATE.test(code)) return true;
