@@ -1,0 +1,137 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { PgBoss } from 'pg-boss';
+import type { Logger } from '../telemetry/index.ts';
+import { sweepInBatches } from './sweep-in-batches.ts';
+
+export type Jobs = Readonly<{
+  /** Resolves when the work is under way, or when `stop` was called first. Waits for a database that is away. */
+  start(): Promise<void>;
+  /** Ends after the batch in hand, within three seconds; what was left over is done by the next run. */
+  stop(): Promise<void>;
+}>;
+
+const SCHEMA = 'pgboss';
+const SWEEP = 'sweep-expired-artifacts';
+
+const POOL_SIZE = 2;
+const CONNECT_TIMEOUT_MS = 3_000;
+const RETRY_DELAY_MS = 2_000;
+/** What pg-boss may take to finish the work in hand, and when we stop waiting for pg-boss itself. */
+const GRACE_MS = 2_000;
+const STOP_LIMIT_MS = 3_000;
+
+const MS_PER_SECOND = 1_000;
+const HOUR_SECONDS = 3_600;
+/** Without a sign of life for so long, a node that ran the job is taken for dead, and another may run it. */
+const HEARTBEAT_SECONDS = 30;
+const MAX_POLL_SECONDS = 30;
+
+/**
+ * The scheduled work of this server. Every node asks for a sweep at each interval; pg-boss takes one request per interval
+ * from all nodes together (`singletonSeconds`) and lets one node at a time run it (queue policy `exclusive`). Its cron
+ * is not used: cron knows whole minutes only.
+ *
+ * @param databaseUrl a direct connection, as the schema `pgboss` is made and upgraded at the start
+ * @param sweepArtifacts removes up to `batchSize` expired rows and tells how many it removed
+ */
+export function createJobs(options: {
+  databaseUrl: string;
+  logger: Logger;
+  sweep: { intervalSeconds: number; batchSize: number };
+  sweepArtifacts(batchSize: number): Promise<number>;
+}): Jobs {
+  const { logger, sweep } = options;
+  const stopping = new AbortController();
+  const boss = new PgBoss({
+    connectionString: options.databaseUrl,
+    schema: SCHEMA,
+    max: POOL_SIZE,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    application_name: 'tessera jobs',
+    schedule: false,
+    registerInstance: false,
+  });
+  // Without a listener an outage of the database would end the process; pg-boss goes on by itself when it is over.
+  boss.on('error', (error) => logger.warn({ err: error }, 'scheduled work met a fault'));
+  let timer: NodeJS.Timeout | undefined;
+  let started: Promise<void> | undefined;
+  let stopped: Promise<void> | undefined;
+
+  async function setUp(): Promise<void> {
+    await boss.start();
+    await boss.createQueue(SWEEP, {
+      policy: 'exclusive',
+      // The next interval is the retry.
+      retryLimit: 0,
+      heartbeatSeconds: HEARTBEAT_SECONDS,
+      // What has run must be remembered as long as its interval lasts, or that would get a second run.
+      deleteAfterSeconds: Math.max(HOUR_SECONDS, 2 * sweep.intervalSeconds),
+    });
+    if (stopping.signal.aborted) return;
+    const worker = await boss.work(
+      SWEEP,
+      { pollingIntervalSeconds: Math.min(sweep.intervalSeconds, MAX_POLL_SECONDS) },
+      runSweep,
+    );
+    const request = () =>
+      boss
+        .send(SWEEP, {}, { singletonSeconds: sweep.intervalSeconds })
+        .then((id) => id !== null && boss.notifyWorker(worker))
+        .catch((error: unknown) => logger.warn({ err: error }, 'a sweep could not be asked for'));
+    // Timers of Node overflow after 24 days; an early request is one too many for its interval and is dropped.
+    const periodSeconds = Math.min(sweep.intervalSeconds, HOUR_SECONDS);
+    timer = setInterval(request, periodSeconds * MS_PER_SECOND);
+    timer.unref();
+    await request();
+  }
+
+  async function runSweep(): Promise<void> {
+    try {
+      const removed = await sweepInBatches({
+        batchSize: sweep.batchSize,
+        sweep: options.sweepArtifacts,
+        signal: stopping.signal,
+      });
+      if (removed > 0) logger.info({ removed }, 'expired artifacts were removed');
+    } catch (error) {
+      logger.warn({ err: error }, 'a sweep failed; the next one goes on');
+      throw error;
+    }
+  }
+
+  async function startUntilItWorks(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      try {
+        return await setUp();
+      } catch (error) {
+        if (stopping.signal.aborted) return;
+        logger.warn({ err: error }, 'scheduled work could not be started; it is tried again');
+        await delay(RETRY_DELAY_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  async function stopNow(): Promise<void> {
+    stopping.abort();
+    clearInterval(timer);
+    const limit = new AbortController();
+    const ended = (async () => {
+      await started;
+      clearInterval(timer);
+      await boss.stop({ graceful: true, timeout: GRACE_MS });
+    })().catch((error: unknown) => logger.warn({ err: error }, 'scheduled work did not end cleanly'));
+    await Promise.race([ended, delay(STOP_LIMIT_MS, undefined, { signal: limit.signal }).catch(() => undefined)]);
+    limit.abort();
+  }
+
+  return Object.freeze({
+    start() {
+      started ??= startUntilItWorks();
+      return started;
+    },
+    stop() {
+      stopped ??= stopNow();
+      return stopped;
+    },
+  });
+}

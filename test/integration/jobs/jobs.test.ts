@@ -1,0 +1,148 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { createJobs, type Jobs } from '../../../src/jobs/index.ts';
+import { asSuperuser, openTestDatabase, type TestDatabase } from '../../harness/database.ts';
+import { recordingLogger } from '../../harness/log-lines.ts';
+import { until } from '../../harness/until.ts';
+
+let place: TestDatabase;
+const running: Jobs[] = [];
+
+beforeAll(async () => {
+  place = await openTestDatabase();
+});
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((jobs) => jobs.stop()));
+  await place.database.knex.raw('drop schema if exists pgboss cascade');
+});
+afterAll(() => place.close());
+
+function node(
+  sweepArtifacts: (batchSize: number) => Promise<number>,
+  options: { intervalSeconds?: number; url?: string } = {},
+) {
+  const { logger, lines } = recordingLogger();
+  const jobs = createJobs({
+    databaseUrl: options.url ?? place.url,
+    logger,
+    sweep: { intervalSeconds: options.intervalSeconds ?? 1, batchSize: 10 },
+    sweepArtifacts,
+  });
+  running.push(jobs);
+  return { jobs, lines };
+}
+
+async function connections(): Promise<number> {
+  const { rows } = await place.database.knex.raw<{ rows: { count: string }[] }>(
+    `select count(*) from pg_stat_activity where application_name = 'tessera jobs' and datname = current_database()`,
+  );
+  return Number(rows[0]?.count);
+}
+
+describe('the scheduled work', () => {
+  test('sweeps at the start and again at each interval, in batches of the size asked for', async () => {
+    const sizes: number[] = [];
+    const { jobs } = node(async (batchSize) => {
+      sizes.push(batchSize);
+      return sizes.length === 1 ? batchSize : 0;
+    });
+    await jobs.start();
+    await until(() => sizes.length >= 4);
+    expect(new Set(sizes)).toEqual(new Set([10]));
+  });
+
+  test('an interval of a year is neither refused nor run at once again', async () => {
+    let sweeps = 0;
+    const { jobs, lines } = node(async () => ++sweeps, { intervalSeconds: 365 * 24 * 3_600 });
+    await jobs.start();
+    await until(() => sweeps > 0);
+    expect(sweeps).toBe(1);
+    expect(lines.filter(({ level }) => Number(level) >= 40)).toEqual([]);
+  });
+
+  test('runs on one node at a time, once per interval however many nodes there are', async () => {
+    let active = 0;
+    let mostActive = 0;
+    const startedAt: number[] = [];
+    const sweep = async () => {
+      active++;
+      mostActive = Math.max(mostActive, active);
+      startedAt.push(Date.now());
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      active--;
+      return 0;
+    };
+    const nodes = [node(sweep), node(sweep), node(sweep)];
+    await Promise.all(nodes.map(({ jobs }) => jobs.start()));
+    await until(() => startedAt.length >= 4);
+    expect(mostActive).toBe(1);
+    const seconds = ((startedAt.at(-1) ?? 0) - (startedAt[0] ?? 0)) / 1_000;
+    expect(startedAt.length).toBeLessThanOrEqual(Math.ceil(seconds) + 2);
+  });
+
+  test('a sweep that fails is logged and does not end the next one', async () => {
+    let sweeps = 0;
+    const { jobs, lines } = node(async () => {
+      sweeps++;
+      if (sweeps === 1) throw new Error('deadlock detected');
+      return 0;
+    });
+    await jobs.start();
+    await until(() => sweeps >= 2);
+    expect(lines).toContainEqual(
+      expect.objectContaining({ level: 40, err: expect.objectContaining({ message: 'deadlock detected' }) }),
+    );
+  });
+
+  test('stops quickly after the batch in hand, and leaves no connection', async () => {
+    let batches = 0;
+    const { jobs } = node(async (batchSize) => {
+      batches++;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return batchSize;
+    });
+    await jobs.start();
+    await until(() => batches >= 2);
+    const startedAt = Date.now();
+    await jobs.stop();
+    const atStop = batches;
+    expect(Date.now() - startedAt).toBeLessThan(1_500);
+    await until(async () => (await connections()) === 0);
+    expect(batches).toBe(atStop);
+  });
+
+  test('a database that is away at the start is waited for, and waiting ends at once when told to stop', async () => {
+    const { jobs, lines } = node(async () => 0, { url: 'postgres://tessera:secret@127.0.0.1:1/tessera' });
+    const started = jobs.start();
+    await until(() => lines.find(({ level }) => level === 40));
+    const startedAt = Date.now();
+    await jobs.stop();
+    await started;
+    expect(Date.now() - startedAt).toBeLessThan(1_500);
+    expect(JSON.stringify(lines)).not.toContain('secret');
+  });
+
+  test('an outage ends neither the process nor the work: it goes on by itself', async () => {
+    let sweeps = 0;
+    const { jobs } = node(async () => {
+      sweeps++;
+      return 0;
+    });
+    await jobs.start();
+    await until(() => sweeps >= 1);
+    const name = new URL(place.url).pathname.slice(1);
+    await asSuperuser(`alter database ${name} allow_connections false`);
+    await asSuperuser(
+      `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}' and application_name = 'tessera jobs'`,
+    );
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await asSuperuser(`alter database ${name} allow_connections true`);
+    const before = sweeps;
+    await until(() => sweeps > before, 20_000);
+  });
+
+  test('stopping what was never started does no harm', async () => {
+    const { jobs } = node(async () => 0);
+    await jobs.stop();
+    await jobs.start();
+  });
+});

@@ -1,0 +1,46 @@
+import { describe, expect, test } from '@jest/globals';
+import { sweepInBatches } from '../../../src/jobs/sweep-in-batches.ts';
+
+function store(rows: number) {
+  const batches: number[] = [];
+  return {
+    batches,
+    async sweep(batchSize: number) {
+      const taken = Math.min(batchSize, rows);
+      rows -= taken;
+      batches.push(taken);
+      return taken;
+    },
+  };
+}
+const { signal } = new AbortController();
+
+describe('a sweep', () => {
+  test('goes on until a batch is not full', async () => {
+    const { batches, sweep } = store(25);
+    expect(await sweepInBatches({ batchSize: 10, sweep, signal })).toBe(25);
+    expect(batches).toEqual([10, 10, 5]);
+  });
+
+  test('where nothing has expired asks once', async () => {
+    const { batches, sweep } = store(0);
+    expect(await sweepInBatches({ batchSize: 10, sweep, signal })).toBe(0);
+    expect(batches).toEqual([0]);
+  });
+
+  test('ends with work left over, so that a backlog never keeps a node busy for good', async () => {
+    const { batches, sweep } = store(Number.POSITIVE_INFINITY);
+    expect(await sweepInBatches({ batchSize: 10, sweep, signal })).toBe(1_000);
+    expect(batches).toHaveLength(100);
+  });
+
+  test('stops between two batches when it is told to', async () => {
+    const stopping = new AbortController();
+    const { batches, sweep } = store(100);
+    const sweepAndStop = (batchSize: number) => {
+      if (batches.length === 1) stopping.abort();
+      return sweep(batchSize);
+    };
+    expect(await sweepInBatches({ batchSize: 10, sweep: sweepAndStop, signal: stopping.signal })).toBe(20);
+  });
+});
