@@ -1,0 +1,51 @@
+import { AppError } from '../errors.ts';
+import type { ArtifactKind, ArtifactPayload } from './artifact.ts';
+
+/** By what an artifact is found or revoked besides its own value. */
+export type ArtifactReferences = {
+  grantId: string | undefined;
+  sessionUid: string | undefined;
+  clientId: string | undefined;
+  accountId: string | undefined;
+};
+
+/** Kinds that die with the account or client they were issued to; grants and sessions do as tombstones. */
+export const REVOCABLE_KINDS: readonly ArtifactKind[] = [
+  'AccessToken',
+  'AuthorizationCode',
+  'RefreshToken',
+  'ClientCredentials',
+  'DeviceCode',
+  'BackchannelAuthenticationRequest',
+];
+
+/** Kinds of which a destroyed one must not come back. */
+export const TOMBSTONED_KINDS: readonly ArtifactKind[] = ['Grant', 'Session'];
+
+/**
+ * Reads the references out of a payload. A grant refers to itself, so that it is found by any of the three.
+ *
+ * @throws AppError `server_error` where one holds a NUL, which PostgreSQL keeps in no text column
+ */
+export function referencesOf(kind: ArtifactKind, id: string, payload: ArtifactPayload): ArtifactReferences {
+  const read = (member: string) => {
+    const value = payload[member];
+    return typeof value === 'string' ? storable(member, value) : undefined;
+  };
+  return {
+    grantId: kind === 'Grant' ? storable('jti', id) : read('grantId'),
+    sessionUid: kind === 'Session' ? read('uid') : undefined,
+    clientId: read('clientId'),
+    accountId: read('accountId'),
+  };
+}
+
+/** Whether a text column could hold this value at all. */
+export function isStorable(value: string): boolean {
+  return !value.includes('\0');
+}
+
+function storable(member: string, value: string): string {
+  if (isStorable(value)) return value;
+  throw new AppError({ code: 'server_error', message: `An artifact's ${member} must not contain a NUL character.` });
+}

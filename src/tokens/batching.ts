@@ -1,0 +1,105 @@
+/** Turns many concurrent requests into few statements. */
+export type Batcher<Request, Answer> = Readonly<{
+  /** Answered when the batch that carried the request is done, or rejected with the reason of its failure. */
+  submit(request: Request): Promise<Answer>;
+  /** Resolves when nothing waits or runs. */
+  drain(): Promise<void>;
+}>;
+
+type Pending<Request, Answer> = {
+  request: Request;
+  key: string | undefined;
+  resolve(answer: Answer): void;
+  reject(error: unknown): void;
+};
+
+/**
+ * Rows per statement. What a statement costs besides its rows (round trip, commit) is shared well by 50; up to 256 the
+ * parameters stay around 200 kB and the locks of a batch are held for a few milliseconds.
+ */
+const MAX_BATCH_SIZE = 256;
+
+/**
+ * Batches that run at once. Two keep the database busy while an answer travels back; more would only split what arrives
+ * into smaller batches, and take connections from the pool.
+ */
+const MAX_CONCURRENT_BATCHES = 2;
+
+/**
+ * What arrives in one turn of the event loop travels together; while all batches allowed are running, more gathers.
+ *
+ * @param options.run answers a batch, one answer per request in their order; must not answer before it is durable
+ * @param options.keyOf requests of one key are never in two running batches, so that they keep their order
+ * @param options.isFaultOfOneRow whether a failure may be due to one member: then each is tried again alone
+ */
+export function createBatcher<Request, Answer>(options: {
+  run(requests: readonly Request[]): Promise<readonly Answer[]>;
+  keyOf?: (request: Request) => string;
+  isFaultOfOneRow(error: unknown): boolean;
+}): Batcher<Request, Answer> {
+  let waiting: Pending<Request, Answer>[] = [];
+  const busyKeys = new Set<string>();
+  const drained: (() => void)[] = [];
+  let runningCount = 0;
+  let isScheduled = false;
+
+  /** The longest waiting that may run now; those of a busy key keep their place. */
+  function takeBatch(): Pending<Request, Answer>[] {
+    const batch: Pending<Request, Answer>[] = [];
+    const rest: Pending<Request, Answer>[] = [];
+    for (const pending of waiting) {
+      const isBusy = pending.key !== undefined && busyKeys.has(pending.key);
+      (isBusy || batch.length === MAX_BATCH_SIZE ? rest : batch).push(pending);
+    }
+    waiting = rest;
+    return batch;
+  }
+
+  function startBatches(): void {
+    isScheduled = false;
+    while (runningCount < MAX_CONCURRENT_BATCHES && waiting.length > 0) {
+      const batch = takeBatch();
+      if (batch.length === 0) return;
+      runningCount += 1;
+      for (const { key } of batch) if (key !== undefined) busyKeys.add(key);
+      void runBatch(batch).then(() => {
+        runningCount -= 1;
+        for (const { key } of batch) if (key !== undefined) busyKeys.delete(key);
+        if (waiting.length > 0) startBatches();
+        else if (runningCount === 0) for (const done of drained.splice(0)) done();
+      });
+    }
+  }
+
+  async function runBatch(batch: readonly Pending<Request, Answer>[]): Promise<void> {
+    try {
+      const answers = await options.run(batch.map(({ request }) => request));
+      batch.forEach((pending, index) => {
+        pending.resolve(answers[index] as Answer);
+      });
+    } catch (error) {
+      if (batch.length > 1 && options.isFaultOfOneRow(error)) {
+        for (const pending of batch) await runBatch([pending]);
+      } else {
+        for (const pending of batch) pending.reject(error);
+      }
+    }
+  }
+
+  return Object.freeze({
+    submit(request: Request) {
+      return new Promise<Answer>((resolve, reject) => {
+        waiting.push({ request, key: options.keyOf?.(request), resolve, reject });
+        if (isScheduled) return;
+        isScheduled = true;
+        setImmediate(startBatches);
+      });
+    },
+    drain() {
+      return new Promise<void>((resolve) => {
+        if (runningCount === 0 && waiting.length === 0) resolve();
+        else drained.push(resolve);
+      });
+    },
+  });
+}

@@ -1,0 +1,14 @@
+/**
+ * Owns what the protocol stores ("artifacts": sessions, grants, codes, opaque tokens, interactions) and its rules: kept
+ * without any bearer value, consumed once, dead when destroyed, gone some time after expiry. Refuses to know what a
+ * token means: scopes, audiences and formats are the provider's, and so is every decision by `exp`.
+ */
+export type {
+  ArtifactKind,
+  ArtifactPayload,
+  ArtifactStore,
+  Sealer,
+} from './artifact.ts';
+export { sweepExpiredArtifacts } from './artifact-sweep-store.ts';
+export { createMemoryArtifactStore } from './memory-artifact-store.ts';
+export { createPostgresArtifactStore } from './postgres-artifact-store.ts';
