@@ -9,6 +9,8 @@ export const viewsDirectory = fileURLToPath(new URL('../views', import.meta.url)
 
 export type AppParts = {
   config: Config;
+  /** Newest first; the provider's own, whose cookies are set through this app's context. */
+  cookieKeys: readonly string[];
   pages: Pages;
   requestLog: Middleware;
   health: Middleware;
@@ -21,7 +23,7 @@ export type AppParts = {
 /** The way of every request: where it came from, its log line, headers, errors; then who answers it. */
 export function createApp(parts: AppParts): Koa {
   const { config, pages } = parts;
-  const app = new Koa({ proxy: true });
+  const app = new Koa({ proxy: true, keys: [...parts.cookieKeys] });
   // Every error is answered and logged on its way; what is left is a connection that broke while it was written to.
   app.silent = true;
   app.use(ownAddress({ issuer: config.issuer, trustedProxies: config.trustedProxies }));

@@ -192,6 +192,7 @@ export async function composeServer(config: Config, domains: Domains): Promise<S
   await changes.start();
   const app = createApp({
     config,
+    cookieKeys: domains.cookieKeys,
     pages,
     requestLog: (_, next) => next(),
     health: (_, next) => next(),

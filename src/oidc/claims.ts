@@ -2,7 +2,8 @@ import { OPENID_SCOPES as REGISTRY_SCOPES } from '../clients/index.ts';
 
 /** OpenID scopes and the claims that each stands for (OpenID Connect Core 1.0, section 5.4). */
 export const OPENID_SCOPE_CLAIMS: Readonly<Record<string, string[]>> = {
-  openid: ['sub'],
+  // How and when a person signed in stands in every ID token, asked for or not.
+  openid: ['sub', 'acr', 'amr', 'auth_time'],
   profile: [
     'birthdate',
     'family_name',

@@ -66,7 +66,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     acrValues: [ACR_PASSWORD],
     // The library reads these once: a new API makes a new provider (DESIGN of the handle in provider-handle.ts).
     scopes: [...new Set([...OPENID_SCOPES, ...apis.all().flatMap((api) => api.scopes.map(({ scope }) => scope))])],
-    claims: { ...OPENID_SCOPE_CLAIMS, acr: null, amr: null, auth_time: null, iss: null, sid: null },
+    claims: { ...OPENID_SCOPE_CLAIMS, iss: null, sid: null },
     responseTypes: ['code'],
     subjectTypes: ['public'],
     clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],

@@ -31,7 +31,7 @@ export async function openTestDatabase(
     database,
     url: url.href,
     async close() {
-      await database.close();
+      await Promise.allSettled([database.close()]);
       await asSuperuser(`drop database if exists ${name} with (force)`);
     },
   };
