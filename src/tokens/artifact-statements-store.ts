@@ -13,12 +13,16 @@ export type StatementRunner = {
 
 /**
  * Every statement that takes more than one row takes its locks in the order of ids, so that no two of them can wait for
- * each other. Named statements are planned once per connection.
+ * each other. Named statements are planned once per connection. What is to be deleted is named by an array, because a
+ * subquery of unknown size was planned as a scan of the whole table.
  */
 
-/** The second destruction of a session ends its `uid`: then no row of that `uid` is alive, whenever it was written. */
-const IS_ALIVE = `a.destroyed_at is null and not exists (
-  select from artifacts ended where ended.session_uid = a.session_uid and ended.is_session_ended)`;
+/**
+ * The second destruction of a session ends its `uid`: then no row of that `uid` is alive, whenever it was written.
+ * `offset 0` keeps it a look-up by index for sessions alone; as a join it was planned as a scan of all that were ended.
+ */
+const IS_ALIVE = `a.destroyed_at is null and (a.session_uid is null or not exists (
+  select from artifacts ended where ended.session_uid = a.session_uid and ended.is_session_ended offset 0))`;
 const READ_COLUMNS = 'a.id, a.kind, a.payload, a.sealed, a.consumed_at, a.expires_at';
 
 /** @returns the living among the rows asked for, in no order */
@@ -163,7 +167,7 @@ export async function deleteByGrantId(pool: StatementRunner, kind: ArtifactKind,
     name: 'artifacts-delete-by-grant',
     text: `with doomed as materialized (
              select id from artifacts where grant_id = $1 and kind = $2 order by id for update)
-           delete from artifacts where id in (select id from doomed)`,
+           delete from artifacts where id = any(array(select id from doomed))`,
     values: [grantId, kind],
   });
 }
@@ -190,11 +194,11 @@ export async function revokeRows(
     text: `${doomed} update artifacts set ${EMPTIED}, destroyed_at = $3::timestamptz,
              is_session_ended = session_uid is not null,
              purge_at = case when session_uid is not null then $4::timestamptz else purge_at end
-           where id in (select id from doomed)`,
+           where id = any(array(select id from doomed))`,
     values: [value, TOMBSTONED_KINDS, destroyedAt, endedUntil],
   });
   const deleted = await repeat(pool, {
-    text: `${doomed} delete from artifacts where id in (select id from doomed)`,
+    text: `${doomed} delete from artifacts where id = any(array(select id from doomed))`,
     values: [value, REVOCABLE_KINDS],
   });
   return buried + deleted;

@@ -17,7 +17,7 @@ export async function sweepExpiredArtifacts(options: {
     text: `with expired as materialized (
              select id from artifacts where purge_at <= $1::timestamptz
              order by purge_at limit $2 for update skip locked)
-           delete from artifacts where id in (select id from expired)`,
+           delete from artifacts where id = any(array(select id from expired))`,
     values: [new Date(options.clock()).toISOString(), options.batchSize],
   });
   return rowCount ?? 0;
