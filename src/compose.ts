@@ -1,4 +1,5 @@
-import type Koa from 'koa';
+import type { RequestListener } from 'node:http';
+import packageJson from '../package.json' with { type: 'json' };
 import { type Accounts, createAccounts, createPasswordHasher } from './accounts/index.ts';
 import { createApp, viewsDirectory } from './app.ts';
 import { type Audit, type AuditActor, createAudit } from './audit/index.ts';
@@ -15,8 +16,20 @@ import {
   openDatabase,
 } from './database/index.ts';
 import { AppError } from './errors.ts';
-import { createCsrf, createPages, createViews } from './http/index.ts';
+import {
+  createCsrf,
+  createHealth,
+  createListener,
+  createMetricsServer,
+  createPages,
+  createRequestLog,
+  createRequestMetrics,
+  createViews,
+  type HealthCheck,
+  trustsPeer,
+} from './http/index.ts';
 import { createProviderPages, interactionRoutes } from './interactions/index.ts';
+import { createJobs } from './jobs/index.ts';
 import {
   createKeyWrapper,
   createSigningKeys,
@@ -27,8 +40,10 @@ import {
 } from './keys/index.ts';
 import { createSignInLimits } from './limits/index.ts';
 import { type ConsentsStore, createConsentsStore, createMetadataValidator, createOidc } from './oidc/index.ts';
-import type { Logger } from './telemetry/index.ts';
-import { type ArtifactStore, createPostgresArtifactStore } from './tokens/index.ts';
+import { createMetrics, knexPoolUse, type Logger, pgPoolUse } from './telemetry/index.ts';
+import { type ArtifactStore, createPostgresArtifactStore, sweepExpiredArtifacts } from './tokens/index.ts';
+
+const { version } = packageJson;
 
 /** The database of the environment: at DATABASE_URL, else the embedded one, started where it is not running. */
 export type OpenedDatabase = Readonly<{
@@ -172,33 +187,104 @@ async function assureSchema(config: Config, database: Database, logger: Logger):
   });
 }
 
-export type Server = Readonly<{ app: Koa; domains: Domains }>;
+export type Server = Readonly<{
+  /** Resolves when requests are answered. */
+  start(): Promise<void>;
+  /** Finishes the work in hand, then lets go of everything. */
+  stop(): Promise<void>;
+  /** Answers requests without a port of its own. */
+  handler: RequestListener;
+  /** Where `/metrics` is; known once started. */
+  metricsPort(): number | undefined;
+}>;
 
-/** Builds the whole server on its domains, ready to listen. */
-export async function composeServer(config: Config, domains: Domains): Promise<Server> {
-  const { accounts, clients, apis, audit, changes, secrets } = domains;
+/** Builds the whole server on its domains, ready to start. */
+export async function composeServer(config: Config, domains: Domains, clock: Clock = systemClock): Promise<Server> {
+  const { accounts, clients, apis, audit, changes, database, logger, secrets } = domains;
   const isSecure = config.issuer.startsWith('https:');
   const pages = createPages({ views: createViews({ viewsDirectory }) });
   const csrf = createCsrf({ key: secrets.csrfKey, isSecure });
   const limits = createSignInLimits({
-    pool: domains.database.pool,
+    pool: database.pool,
     limits: config.signInLimits,
-    pseudonymKey: secrets.csrfKey,
-    logger: domains.logger,
+    pseudonymKey: secrets.pseudonymKey,
+    logger,
   });
   const oidc = await createOidc({ ...domains, config, pages: createProviderPages({ pages, clients, accounts }) });
   apis.onChange(() => oidc.rebuild());
   changes.subscribe('keys', () => oidc.rebuild());
-  await changes.start();
+
+  let isShuttingDown = false;
+  const metrics = createMetrics({ version });
+  metrics.watchPool('artifacts', () => pgPoolUse(database.pool));
+  metrics.watchPool('queries', () => knexPoolUse(database.knex));
+  const metricsServer = createMetricsServer({ ...config.metrics, registry: metrics.registry });
+  const jobs = createJobs({
+    databaseUrl: domains.directUrl,
+    logger,
+    sweep: config.sweep,
+    sweepArtifacts: (batchSize) => sweepExpiredArtifacts({ pool: database.pool, clock, batchSize }),
+  });
   const app = createApp({
     config,
     cookieKeys: domains.cookieKeys,
     pages,
-    requestLog: (_, next) => next(),
-    health: (_, next) => next(),
+    observers: [
+      createRequestLog({ logger, isTrustedProxy: trustsPeer(config.trustedProxies) }),
+      createRequestMetrics({ metrics }),
+    ],
+    health: createHealth({ checks: healthChecks(domains), isShuttingDown: () => isShuttingDown, clock, logger }),
     interactions: interactionRoutes({ steps: oidc.steps, accounts, apis, clients, limits, audit, csrf, pages }),
     playground: undefined,
     oidc: oidc.middleware,
   });
-  return { app, domains };
+  const handler = app.callback();
+  const listener = createListener(handler, config);
+  let metricsPort: number | undefined;
+
+  return {
+    handler,
+    metricsPort: () => metricsPort,
+    async start() {
+      await changes.start();
+      await listener.listen();
+      ({ port: metricsPort } = await metricsServer.listen());
+      // A database that is away must not hold up the start: the jobs wait for it by themselves.
+      jobs.start().catch((error: unknown) => logger.error({ err: error }, 'the scheduled work could not start'));
+    },
+    async stop() {
+      isShuttingDown = true;
+      await Promise.all([listener.drain(config.shutdownTimeoutSeconds), jobs.stop()]);
+      await metricsServer.close();
+      await domains.close();
+    },
+  };
+}
+
+/** A migration is applied now and then, not every second. */
+const SCHEMA_BELIEVED_FOR_MS = 60_000;
+
+function healthChecks({ database, changes }: Domains): HealthCheck[] {
+  return [
+    {
+      name: 'database',
+      reason: 'the database does not answer',
+      check: async () => {
+        await database.pool.query('select 1');
+        return true;
+      },
+    },
+    {
+      name: 'schema',
+      reason: 'database migrations are pending',
+      believedForMs: SCHEMA_BELIEVED_FOR_MS,
+      check: async () => (await migrationStatus(database.knex)).pending.length === 0,
+    },
+    {
+      name: 'changes',
+      reason: 'changes on other nodes are seen late: the connection that listens for them is down',
+      isWarning: true,
+      check: () => changes.isListening(),
+    },
+  ];
 }

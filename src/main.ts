@@ -1,17 +1,67 @@
-import { createServer } from 'node:http';
-import { composeDomains, composeServer, openEnvironmentDatabase } from './compose.ts';
-import { loadConfig } from './config/index.ts';
-import { createLogger } from './telemetry/index.ts';
+import { composeDomains, composeServer, openEnvironmentDatabase, type Server } from './compose.ts';
+import { type Config, loadConfig } from './config/index.ts';
+import { AppError } from './errors.ts';
+import { createLogger, type Logger } from './telemetry/index.ts';
 
-const config = loadConfig(process.env);
-const logger = createLogger(config);
-const opened = await openEnvironmentDatabase(config, logger);
-const domains = await composeDomains(config, { logger, opened, actor: { kind: 'system' } });
-const { app } = await composeServer(config, domains);
-const server = createServer(app.callback());
-server.listen(config.port, '127.0.0.1', () => logger.info('listening'));
-process.on('SIGTERM', async () => {
-  server.close();
-  server.closeAllConnections();
-  await domains.close();
+/** The entry point of the server: configuration, parts, ports; and their end. */
+async function main(): Promise<void> {
+  const config = loadConfig(process.env);
+  const logger = createLogger(config);
+  endOnFault(logger);
+  const opened = await openEnvironmentDatabase(config, logger);
+  const server = await start(config, logger, opened).catch(async (error: unknown) => {
+    await opened.close();
+    throw error;
+  });
+  stopOnSignal(server, logger);
+}
+
+async function start(
+  config: Config,
+  logger: Logger,
+  opened: Awaited<ReturnType<typeof openEnvironmentDatabase>>,
+): Promise<Server> {
+  const domains = await composeDomains(config, { logger, opened, actor: { kind: 'system' } });
+  const server = await composeServer(config, domains);
+  await server.start();
+  logger.info(`metrics on http://${config.metrics.host}:${server.metricsPort()}/metrics`);
+  logger.info(`issuer ${config.issuer}`);
+  return server;
+}
+
+/** A second signal changes nothing: Ctrl-C reaches the whole process group, and npm passes it on once more. */
+function stopOnSignal(server: Server, logger: Logger): void {
+  let isStopping = false;
+  const stop = async (signal: NodeJS.Signals) => {
+    if (isStopping) return;
+    isStopping = true;
+    logger.info(`${signal}: finishing the requests in hand`);
+    try {
+      await server.stop();
+      logger.info('stopped');
+    } catch (error) {
+      logger.error({ err: error }, 'stopping failed');
+      process.exitCode = 1;
+    }
+    process.exit();
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+}
+
+/** After a fault that nobody caught, the state is unknown: end, and let the supervisor start afresh. */
+function endOnFault(logger: Logger): void {
+  const end = (error: unknown) => {
+    logger.fatal({ err: error }, 'a fault that nobody caught');
+    process.exit(1);
+  };
+  process.on('uncaughtException', end);
+  process.on('unhandledRejection', end);
+}
+
+main().catch((error: unknown) => {
+  const text =
+    error instanceof AppError ? error.message : error instanceof Error ? (error.stack ?? error.message) : error;
+  process.stderr.write(`${text}\n`);
+  process.exit(1);
 });

@@ -16,13 +16,15 @@ export type ServerSecrets = Readonly<{
   userCodeKey: Buffer;
   /** HMAC key for the tokens of forms. */
   csrfKey: Buffer;
+  /** HMAC key for what is counted about people without being named, such as attempts to sign in. */
+  pseudonymKey: Buffer;
   /** Salt of pairwise subjects (OpenID Connect Core, section 8.1). Never replaced: every pairwise `sub` hangs on it. */
   pairwiseSecret: Buffer;
   /** Seals what the protocol has to get back from the database in clear. */
   artifactSealer: Sealer;
 }>;
 
-const NAMES = ['artifact_key', 'cookie_key', 'csrf_key', 'pairwise_secret', 'user_code_key'] as const;
+const NAMES = ['artifact_key', 'cookie_key', 'csrf_key', 'pairwise_secret', 'pseudonym_key', 'user_code_key'] as const;
 type SecretName = (typeof NAMES)[number];
 
 /**
@@ -91,6 +93,7 @@ function toServerSecrets(opened: ReadonlyMap<string, [Buffer, ...Buffer[]]>): Se
     cookieKeys: versions('cookie_key').map((key) => key.toString('base64url')),
     userCodeKey: versions('user_code_key')[0],
     csrfKey: versions('csrf_key')[0],
+    pseudonymKey: versions('pseudonym_key')[0],
     pairwiseSecret: versions('pairwise_secret')[0],
     artifactSealer: createSealer(versions('artifact_key')[0]),
   };

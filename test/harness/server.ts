@@ -52,7 +52,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     ...(options.clock === undefined ? undefined : { clock: options.clock }),
   });
   const server = await composeServer(config, domains);
-  http.on('request', server.app.callback());
+  await domains.changes.start();
+  http.on('request', server.handler);
   return {
     issuer: config.issuer,
     domains,

@@ -1,0 +1,85 @@
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { AppError } from '../errors.ts';
+
+/** The open ports of the server. */
+export type Listener = Readonly<{
+  /** @throws {AppError} `configuration` where the port can't be had */
+  listen(): Promise<void>;
+  /**
+   * Takes no new connection, lets the requests in hand end, and cuts what is left after `timeoutSeconds`. Resolves when
+   * every connection is closed.
+   */
+  drain(timeoutSeconds: number): Promise<void>;
+}>;
+
+/** A whole authorization request may stand in a URL; Node's default of 16 KiB would end the longer ones without a page. */
+const MAX_HEADER_BYTES = 64 * 1024;
+/** Who sends a request this slowly wants to hold a connection, not an answer. */
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+/** Longer than the idle time of usual load balancers (60 s), so that never we close what they are about to use. */
+const KEEP_ALIVE_MS = 65_000;
+
+const options = {
+  maxHeaderSize: MAX_HEADER_BYTES,
+  headersTimeout: HEADERS_TIMEOUT_MS,
+  requestTimeout: REQUEST_TIMEOUT_MS,
+  keepAliveTimeout: KEEP_ALIVE_MS,
+};
+
+export function createListener(
+  handler: RequestListener,
+  { hosts, port }: { hosts: readonly string[]; port: number },
+): Listener {
+  const inHand = new Set<ServerResponse>();
+  let isDraining = false;
+  const servers: Server[] = hosts.map(() =>
+    createServer(options, (request, response) => {
+      response.shouldKeepAlive = !isDraining;
+      inHand.add(response);
+      response.once('close', () => inHand.delete(response));
+      handler(request, response);
+    }),
+  );
+
+  return {
+    async listen() {
+      const outcomes = await Promise.all(servers.map((server, index) => open(server, hosts[index] ?? '', port)));
+      if (!outcomes.includes('listening')) throw unusable(`HOST wants an address of this machine: ${hosts.join(', ')}`);
+    },
+    async drain(timeoutSeconds) {
+      isDraining = true;
+      for (const response of inHand) if (!response.headersSent) response.shouldKeepAlive = false;
+      const timer = setTimeout(() => {
+        for (const server of servers) server.closeAllConnections();
+      }, timeoutSeconds * 1_000);
+      await Promise.all(servers.filter((server) => server.listening).map(close));
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** An address that this machine hasn't got, such as ::1 where there is no IPv6, is passed over. */
+function open(server: Server, host: string, port: number): Promise<'listening' | 'no such address'> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRNOTAVAIL' || error.code === 'EAFNOSUPPORT') resolve('no such address');
+      else if (error.code === 'EADDRINUSE') reject(unusable(`PORT wants a free port: ${port} is taken`, error));
+      else if (error.code === 'EACCES')
+        reject(unusable(`PORT wants a port that this user may open: not ${port}`, error));
+      else reject(error);
+    });
+    server.listen({ host, port }, () => resolve('listening'));
+  });
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+  });
+}
+
+function unusable(message: string, cause?: unknown): AppError {
+  return new AppError({ code: 'configuration', message, cause });
+}
