@@ -12,7 +12,7 @@ import type { PasswordHasher } from './password-hasher.ts';
 import { passwordFault, toPasswordBytes } from './password-policy.ts';
 
 /** Details are checked by `account-schema.ts`; what is wrong comes back as a refusal. */
-export type NewAccount = Readonly<{
+type NewAccount = Readonly<{
   email: string;
   username?: string | undefined;
   password: string;
@@ -30,13 +30,13 @@ export type AccountPatch = Readonly<{
 }>;
 
 /** `field` is a path such as `profile.birthdate`; `reason` completes "birthdate …" and may be shown. */
-export type AccountRefusal = Readonly<{
+type AccountRefusal = Readonly<{
   ok: false;
   code: 'conflict' | 'invalid' | 'not_found';
   field: string;
   reason: string;
 }>;
-export type AccountResult = Readonly<{ ok: true; account: Account }> | AccountRefusal;
+type AccountResult = Readonly<{ ok: true; account: Account }> | AccountRefusal;
 
 export type AccountAction = 'created' | 'updated' | 'disabled' | 'enabled' | 'deleted' | 'password_set';
 

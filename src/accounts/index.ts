@@ -8,10 +8,7 @@ export {
   type AccountAction,
   type AccountAudit,
   type AccountPatch,
-  type AccountRefusal,
-  type AccountResult,
   type Accounts,
   createAccounts,
-  type NewAccount,
 } from './accounts.ts';
-export { createPasswordHasher, type PasswordHasher } from './password-hasher.ts';
+export { createPasswordHasher } from './password-hasher.ts';

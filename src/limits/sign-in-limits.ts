@@ -14,7 +14,7 @@ import { toClientNetwork } from './client-network.ts';
 
 /** `login` as it was typed, whether anyone has that name or not; `address` is the client's, IPv4 or IPv6. */
 export type SignInAttempt = Readonly<{ login: string; address: string }>;
-export type SignInDecision = Readonly<{ isAllowed: true } | { isAllowed: false; retryAfterSeconds: number }>;
+type SignInDecision = Readonly<{ isAllowed: true } | { isAllowed: false; retryAfterSeconds: number }>;
 
 /**
  * Every attempt goes `check` → verify the password → exactly one of `failed`, `succeeded`, `undecided`. None of them throws
