@@ -23,8 +23,11 @@ function start(keyEncryptionKeys: Buffer[] = [keyEncryptionKey], knex = testData
 const rows = () => testDatabase.database.knex('server_secrets').orderBy(['name', 'version']);
 
 /** Values to compare by; what seals is compared by whether one opens what the other has sealed. */
-function values({ cookieKeys, userCodeKey, csrfKey, pairwiseSecret }: ServerSecrets): string[] {
-  return [...cookieKeys, ...[userCodeKey, csrfKey, pairwiseSecret].map((key) => key.toString('base64url'))];
+function values({ cookieKeys, userCodeKey, csrfKey, pairwiseSecret, pseudonymKey }: ServerSecrets): string[] {
+  return [
+    ...cookieKeys,
+    ...[userCodeKey, csrfKey, pairwiseSecret, pseudonymKey].map((key) => key.toString('base64url')),
+  ];
 }
 
 describe("the server's secrets", () => {
@@ -32,7 +35,7 @@ describe("the server's secrets", () => {
     const first = await start();
     const second = await start();
     expect(values(second)).toEqual(values(first));
-    expect(new Set(values(first)).size).toBe(4);
+    expect(new Set(values(first)).size).toBe(5);
     for (const value of values(first)) expect(Buffer.from(value, 'base64url')).toHaveLength(32);
     expect(second.artifactSealer.unseal(first.artifactSealer.seal('value', 'row'), 'row')).toBe('value');
   });
@@ -43,7 +46,7 @@ describe("the server's secrets", () => {
     );
     const all = await Promise.all(databases.map(({ knex }) => start([keyEncryptionKey], knex)));
     await Promise.all(databases.map((database) => database.close()));
-    expect(await rows()).toHaveLength(5);
+    expect(await rows()).toHaveLength(6);
     const sealed = all[0]?.artifactSealer.seal('value', 'row') ?? '';
     for (const secrets of all) {
       expect(values(secrets)).toEqual(values(all[0] as ServerSecrets));

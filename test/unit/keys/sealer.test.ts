@@ -38,6 +38,12 @@ describe('a sealed value', () => {
     }
   });
 
+  test('of a version that is to come says so', () => {
+    const bytes = Buffer.from(sealer.seal('value', 'row 1'), 'base64url');
+    bytes[0] = 2;
+    expect(() => sealer.unseal(bytes.toString('base64url'), 'row 1')).toThrow('of a version that is not known here');
+  });
+
   test('does not open when it is cut short, empty, lengthened or written in another way', () => {
     const sealed = sealer.seal('value!', 'row 1');
     for (let length = 0; length < sealed.length; length += 1) {
