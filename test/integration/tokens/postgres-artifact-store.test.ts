@@ -189,8 +189,10 @@ describe('what stands in the database', () => {
     const store = makeStore();
     const id = randomValue();
     const accountId = `account-${randomValue()}`;
-    await store.upsert('Session', id, { jti: id, uid: randomValue(), accountId, state: { secret: 's' } }, HOUR);
+    const session = { jti: id, uid: randomValue(), accountId, state: { secret: 's' }, note: accountId };
+    await store.upsert('Session', id, session, HOUR);
     await store.destroy('Session', id);
+    await store.upsert('Session', id, session, HOUR);
     const { rows } = await testDatabase.database.pool.query(
       'select * from artifacts where account_id = $1 or payload::text like $2',
       [accountId, `%${accountId}%`],
