@@ -223,7 +223,8 @@ export async function composeServer(config: Config, domains: Domains, clock: Clo
     databaseUrl: domains.directUrl,
     logger,
     sweep: config.sweep,
-    sweepArtifacts: (batchSize) => sweepExpiredArtifacts({ pool: database.pool, clock, batchSize }),
+    sweepArtifacts: async (batchSize) =>
+      Math.max(await sweepExpiredArtifacts({ pool: database.pool, clock, batchSize }), await limits.sweep(batchSize)),
   });
   const app = createApp({
     config,

@@ -67,7 +67,8 @@ export const environmentSchema = z.object({
   ALLOW_HTTP_ISSUER: flag,
   DATABASE_URL: databaseUrl.optional(),
   DATABASE_DIRECT_URL: databaseUrl.optional(),
-  DATABASE_POOL_SIZE: integer(2, 1_000),
+  // Migrating takes two connections of one of the two pools.
+  DATABASE_POOL_SIZE: integer(4, 1_000),
   KEY_ENCRYPTION_KEY: encryptionKeys.optional(),
   COOKIE_KEYS: cookieKeys.optional(),
   TRUST_PROXY: cidrList,

@@ -1,8 +1,10 @@
 import Router from '@koa/router';
-import type { Middleware } from 'koa';
+import type { Context, Middleware } from 'koa';
+import { AppError } from '../errors.ts';
 import { readForm } from '../http/index.ts';
 import { outcomeOf } from '../telemetry/index.ts';
 import { type ConsentDependencies, showConsent, submitConsent } from './consent.ts';
+import { recallApp, rememberApp } from './last-app.ts';
 import { type SignInDependencies, showSignIn, submitSignIn } from './sign-in.ts';
 import type { StepContext } from './step-client.ts';
 
@@ -12,12 +14,18 @@ export type InteractionDependencies = SignInDependencies & ConsentDependencies;
 export function interactionRoutes(dependencies: InteractionDependencies): Middleware {
   const { steps } = dependencies;
   const router = new Router({ prefix: '/interaction/:uid' });
-  router.use((context, next) => {
+  router.use(async (context, next) => {
     outcomeOf(context.req).endpoint = 'interaction';
-    return next();
+    try {
+      await next();
+    } catch (error) {
+      if (!(error instanceof AppError) || error.code !== 'interaction_expired') throw error;
+      await showExpired(context, error, dependencies);
+    }
   });
   router.get('/', async (context) => {
     const step = await steps.find(context, uidOf(context));
+    rememberApp(context, step.clientId);
     return step.prompt === 'login' ? showSignIn(context, step, dependencies) : showConsent(context, step, dependencies);
   });
   router.post('/sign-in', readForm(), (context) => submitSignIn(context as unknown as StepContext, dependencies));
@@ -26,6 +34,17 @@ export function interactionRoutes(dependencies: InteractionDependencies): Middle
   // A page that was reloaded after its form had been answered.
   router.get(['/sign-in', '/consent'], (context) => context.redirect(`/interaction/${uidOf(context)}`));
   return router.routes() as unknown as Middleware;
+}
+
+/** A sign-in that is over, and the way back to where it began. */
+async function showExpired(context: Context, error: AppError, dependencies: InteractionDependencies): Promise<void> {
+  const { code, status, message } = error;
+  outcomeOf(context.req).error = code;
+  const client = await recallApp(context, dependencies.clients);
+  const requestId = String(context.state.requestId ?? '');
+  const model = { code, oauthCode: 'invalid_request', status, description: message, requestId, client };
+  context.status = status;
+  dependencies.pages.show(context, 'error', model);
 }
 
 function uidOf(context: { params: Record<string, string | undefined> }): string {

@@ -3,6 +3,7 @@ import type { Accounts } from '../accounts/index.ts';
 import type { Clients } from '../clients/index.ts';
 import { type Pages, toClientView } from '../http/index.ts';
 import type { ProviderPages } from '../oidc/index.ts';
+import { recallApp } from './last-app.ts';
 
 /** The pages that the provider shows by itself, as ours. */
 export function createProviderPages(dependencies: {
@@ -23,8 +24,10 @@ export function createProviderPages(dependencies: {
     async error(context, out, error) {
       const { status } = context;
       // With the database away a client that isn't in the cache goes unnamed, and the person still gets their answer.
-      const client = await clientView(context.oidc.client?.clientId).catch(() => undefined);
-      const code = error.name === 'SessionNotFound' ? 'session_not_found' : out.error;
+      const isExpired = error.name === 'SessionNotFound';
+      const known = isExpired ? recallApp(context as Context, clients) : clientView(context.oidc.client?.clientId);
+      const client = await known.catch(() => undefined);
+      const code = isExpired ? 'session_not_found' : out.error;
       const description = out.error_description ?? out.error;
       const requestId = String(context.state.requestId ?? '');
       const model = { code, oauthCode: out.error, status, description, requestId, client };

@@ -1,0 +1,29 @@
+import type { Context } from 'koa';
+import type { Clients } from '../clients/index.ts';
+import { type ClientView, toClientView } from '../http/index.ts';
+
+const COOKIE = 'tessera_app';
+/** Who comes back to a sign-in that was left open, comes back within a day. */
+const REMEMBERED_MS = 24 * 60 * 60 * 1000;
+
+/** Notes which app a browser came from, so that the page of an expired sign-in can lead back to it. */
+export function rememberApp(context: Context, clientId: string): void {
+  context.cookies.set(COOKIE, Buffer.from(clientId).toString('base64url'), {
+    httpOnly: true,
+    sameSite: 'lax',
+    secure: context.secure,
+    maxAge: REMEMBERED_MS,
+  });
+}
+
+/** The app that a browser came from last, with the best address to start again at. */
+export async function recallApp(context: Context, clients: Clients): Promise<ClientView | undefined> {
+  const clientId = context.cookies.get(COOKIE);
+  if (clientId === undefined) return undefined;
+  const client = await clients.find(Buffer.from(clientId, 'base64url').toString());
+  if (client === undefined) return undefined;
+  const { metadata } = client;
+  const redirectOrigin = URL.parse(metadata.redirect_uris?.[0] ?? '')?.origin;
+  const clientUri = metadata.initiate_login_uri ?? metadata.client_uri ?? redirectOrigin;
+  return { ...toClientView(client), clientUri: typeof clientUri === 'string' ? clientUri : undefined };
+}
