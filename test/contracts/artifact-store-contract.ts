@@ -266,6 +266,15 @@ export function artifactStoreContract(name: string, makeStore: (clock: Clock) =>
         expect(await store.find('Session', renewed.id)).toBeDefined();
       });
 
+      test('of two that live under one uid, which concurrent renewals leave, the one saved last is found', async () => {
+        const uid = randomValue();
+        for (const acr of ['first', 'last']) {
+          await put('Session', { uid, acr });
+          passSeconds(1);
+        }
+        expect(await store.findByUid(uid)).toMatchObject({ acr: 'last' });
+      });
+
       test('a device code is found by its user code, and its own value comes with it', async () => {
         const userCode = randomValue();
         const { id, payload } = await put('DeviceCode', { userCode });
