@@ -16,4 +16,11 @@ export { postToGet } from './post-to-get.ts';
 export { createRequestLog } from './request-log.ts';
 export { createRequestMetrics } from './request-metrics.ts';
 export { securityHeaders } from './security-headers.ts';
-export { type ConsentPage, createViews, type ScopeView, type SignInPage, type Views } from './views.ts';
+export {
+  type ClientView,
+  type ConsentPage,
+  createViews,
+  type ScopeView,
+  type SignInPage,
+  type Views,
+} from './views.ts';
