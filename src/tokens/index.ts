@@ -7,6 +7,7 @@ export type {
   ArtifactKind,
   ArtifactPayload,
   ArtifactStore,
+  RevocationFilter,
   Sealer,
 } from './artifact.ts';
 export { sweepExpiredArtifacts } from './artifact-sweep-store.ts';
