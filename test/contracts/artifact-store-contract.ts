@@ -433,8 +433,8 @@ export function artifactStoreContract(name: string, makeStore: (clock: Clock) =>
         isWritten = true;
       });
       await store.close();
-      await writing;
       expect(isWritten).toBe(true);
+      await writing;
       expect(await store.find('AccessToken', id)).toBeDefined();
     });
   });
