@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { embeddedFault, INSTEAD } from './embedded-fault.ts';
 
@@ -44,12 +44,11 @@ export function missingLinks(home: string): { path: string; target: string }[] {
   const list = join(home, 'pg-symlinks.json');
   if (!existsSync(list)) return [];
   const links: { source: string; target: string }[] = JSON.parse(readFileSync(list, 'utf8'));
+  // Both paths begin with `native/`, which a copy isn't called.
+  const inHome = (path: string) => join(home, path.slice(path.indexOf('/') + 1));
   return links
-    .map((link) => ({
-      path: join(home, '..', link.target),
-      target: link.source.slice(link.source.lastIndexOf('/') + 1),
-    }))
-    .filter((link) => !existsSync(link.path));
+    .map(({ source, target }) => ({ path: inHome(target), target: basename(source) }))
+    .filter(({ path }) => !existsSync(path));
 }
 
 function resolvePackage(name: string): string | undefined {

@@ -32,9 +32,12 @@ export function folderFault(path: string, cause: unknown): AppError {
 
 /** The fault behind what `initdb` or `postgres` printed before it gave up. */
 export function outputFault(what: string, output: string, path: string): AppError {
-  if (/No space left on device|Disk quota exceeded/i.test(output)) return folderFault(path, diskFull);
-  const lines = output.split('\n').filter((line) => /\b(error|fatal|panic):/i.test(line));
-  return embeddedFault(`${what}: ${(lines.at(-1) ?? 'it ended without saying why').trim()}`);
+  if (/No space left on device|Check free disk space|Disk quota exceeded/i.test(output))
+    return folderFault(path, diskFull);
+  const lines = output.split('\n').filter((line) => line.trim() !== '');
+  // The first complaint is the cause; what follows it are consequences.
+  const reason = lines.find((line) => /\b(error|fatal|panic):/i.test(line)) ?? lines.at(-1);
+  return embeddedFault(`${what}: ${(reason ?? 'it ended without saying why').trim()}`);
 }
 
 /** The system wouldn't run a program: the wrong C library (Alpine), or a disk mounted `noexec`. */

@@ -18,4 +18,4 @@
  * that user can't reach the programs or DATA_DIR (a home folder of mode 700), the programs are copied and the cluster is
  * put where it can, below /var/lib, and a line of the log says so.
  */
-export { type EmbeddedDatabase, openEmbeddedDatabase } from './open-embedded-database.ts';
+export { openEmbeddedDatabase } from './open-embedded-database.ts';

@@ -72,8 +72,8 @@ async function keepRunning(): Promise<void> {
   }
 }
 
-function open(logFile: number, mustKeepPort: boolean): Promise<Postmaster> {
-  return openCluster({ dataDirectory, log: logFile, mustKeepPort, notice: (message) => notices.push(message) });
+function open(logFile: number, isRestart: boolean): Promise<Postmaster> {
+  return openCluster({ dataDirectory, log: logFile, isRestart, notice: (message) => notices.push(message) });
 }
 
 /** Users hold the URL, so that only the same port will do, however long it takes. */

@@ -14,14 +14,14 @@ import { reachableBinaries } from './reachable-binaries.ts';
  * keeper may call this.
  *
  * @param log file descriptor of the log
- * @param mustKeepPort true for a restart under clients that know the port already
+ * @param isRestart true for a restart under users, who know the port already and whose data must be there
  * @param notice told what a person should know, such as data kept outside of DATA_DIR
  * @throws AppError in one clear line
  */
 export async function openCluster(options: {
   dataDirectory: string;
   log: number;
-  mustKeepPort: boolean;
+  isRestart: boolean;
   notice: (message: string) => void;
 }): Promise<Postmaster> {
   const { dataDirectory, notice } = options;
@@ -37,6 +37,8 @@ export async function openCluster(options: {
     );
   }
   if (version !== undefined) requireSameVersion(expected, version, binaries);
+
+  if (version === undefined && options.isRestart) throw embeddedFault(`${expected} has vanished`);
 
   // A folder that was made for it by a start that was cut off is used again.
   const hasPlace = version !== undefined || (known?.relocatedTo !== undefined && existsSync(dirname(expected)));
@@ -66,7 +68,7 @@ export async function openCluster(options: {
     cluster,
     owner,
     preferredPort: record.port,
-    mustKeepPort: options.mustKeepPort,
+    mustKeepPort: options.isRestart,
     log: options.log,
   });
   try {

@@ -8,7 +8,7 @@ import { embeddedFault, folderFault } from './embedded-fault.ts';
 import { type Seat, takeSeat } from './keeper-seat.ts';
 import { ensureDataDirectory, ensurePrivateFolder } from './private-files.ts';
 
-export type EmbeddedDatabase = Readonly<{
+type EmbeddedDatabase = Readonly<{
   /** Holds the password: never log it. */
   url: string;
   /** Ends this use; the last user waits until no process is left. Close every connection before. May be called again. */

@@ -1,4 +1,4 @@
-import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errorCode } from './embedded-fault.ts';
 import { commandOf, identifyProcess, type ProcessIdentity } from './process-identity.ts';
@@ -18,7 +18,7 @@ export function readPostmasterFile(cluster: string): PostmasterFile | undefined 
   return { pid, port, isReady: lines[7]?.trim() === 'ready' };
 }
 
-/** The PostgreSQL that runs on this cluster now, if one does. */
+/** The PostgreSQL that runs on this cluster (its real path) now, if one does. */
 export function runningPostmaster(cluster: string): ProcessIdentity | undefined {
   const pid = Number(readLines(cluster)[0]);
   if (!Number.isInteger(pid) || pid <= 0) return undefined;
@@ -40,7 +40,7 @@ export function disownPostmasterFile(cluster: string): void {
 
 function servesCluster(pid: number, cluster: string): boolean {
   const command = commandOf(pid);
-  return command === undefined || command.includes(`-D ${cluster}`) || command.includes(`-D ${realpathSync(cluster)}`);
+  return command === undefined || command.includes(` -D ${cluster} `);
 }
 
 function readLines(cluster: string): string[] {

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { fstatSync, readSync } from 'node:fs';
+import { fstatSync, readSync, realpathSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Binaries } from './binaries.ts';
@@ -63,7 +63,9 @@ const SETTINGS = {
  *
  * @throws AppError with PostgreSQL's own words when it doesn't start
  */
-export async function startPostmaster(options: PostmasterOptions): Promise<Postmaster> {
+export async function startPostmaster(given: PostmasterOptions): Promise<Postmaster> {
+  // The real path, so that whoever comes by another one knows an orphan by its command line.
+  const options = { ...given, cluster: realpathSync(given.cluster) };
   const orphan = await adoptPostmaster(options.cluster);
   if (orphan !== undefined) return orphan;
   let port = options.preferredPort ?? (await freePort());

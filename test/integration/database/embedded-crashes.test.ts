@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -109,6 +109,20 @@ if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.pla
     await answers(database.url);
     expect(postmasterPid(cluster())).not.toBe(before);
     expect(await query(database.url, 'select answer from kept')).toEqual([{ answer: 42 }]);
+    await database.close();
+  });
+
+  test('no empty cluster is made in place of one that was deleted under a user', async () => {
+    const database = await open();
+    const postmaster = postmasterPid(cluster());
+    renameSync(cluster(), `${cluster()}.away`);
+    process.kill(postmaster, 'SIGKILL');
+    await until('the log says so', () =>
+      readFileSync(join(folder.path, 'postgres.log'), 'utf8').includes('has vanished'),
+    );
+    expect(existsSync(cluster())).toBe(false);
+    renameSync(`${cluster()}.away`, cluster());
+    await answers(database.url);
     await database.close();
   });
 
