@@ -93,6 +93,18 @@ test('a node whose feed says nothing follows when its answers have grown old, st
   expect(await deaf.clients.find(client.id)).toBeUndefined();
 });
 
+test('the listeners of the node that makes a change are not called again when the feed tells it too', async () => {
+  const heard: number[] = [];
+  const told: (string | undefined)[] = [];
+  const identifier = freshIdentifier();
+  here.apis.onChange((apis) => void heard.push(apis.length));
+  // Subscribed after the registry, so it hears of a change when the registry has dealt with it.
+  here.changeFeed.subscribe('apis', (id) => void told.push(id));
+  accepted(await here.apis.create({ identifier, scopes: [], tokenFormat: 'jwt' }));
+  await within(A_SECOND, () => told.includes(identifier) || told.includes(undefined));
+  expect(heard).toHaveLength(1);
+});
+
 test('a listener that could not take a change over is called again with the same state', async () => {
   const registry = openRegistry(testDatabase);
   await registry.apis.load();
@@ -103,8 +115,11 @@ test('a listener that could not take a change over is called again with the same
   });
   const identifier = freshIdentifier();
   accepted(await registry.apis.create({ identifier, scopes: [], tokenFormat: 'jwt' }));
-  await registry.changeFeed.start();
-  await within(A_SECOND, () => calls.length > 1);
-  await registry.changeFeed.close();
+  try {
+    await registry.changeFeed.start();
+    await within(A_SECOND, () => calls.length > 1);
+  } finally {
+    await registry.changeFeed.close();
+  }
   expect(new Set(calls).size).toBe(1);
 });

@@ -153,6 +153,14 @@ describe('creating a client', () => {
     expect(await registry.clients.find(metadata.client_id)).toBeUndefined();
   });
 
+  test('names the scope that nobody owns where the provider would only say that there is one', async () => {
+    const validator = { validate: async () => ({ ok: false, reason: 'some scope is not supported' }) as const };
+    const { clients } = openRegistry(testDatabase, { validator });
+    expect(await clients.create({ metadata: { ...serviceMetadata(), scope: 'nobodys' } })).toMatchObject({
+      reason: expect.stringContaining('nobodys'),
+    });
+  });
+
   test('does not happen where it could not be audited', async () => {
     const audit = { clientChanged: () => Promise.reject(new Error('no audit')) };
     const metadata = serviceMetadata();

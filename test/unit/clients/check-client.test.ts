@@ -257,7 +257,7 @@ describe('a change', () => {
 
   test('keeps what it does not name and takes away what it sets to null', () => {
     const checked = checkChangedClient(current, {
-      metadata: { client_name: null, logo_uri: undefined, scope: 'email' },
+      metadata: { client_name: null, redirect_uris: undefined, scope: 'email' },
     });
     expect(checked).toMatchObject({ ok: true });
     if (!checked.ok) return;

@@ -67,9 +67,11 @@ describe('the cache of clients', () => {
     cache.drop('a');
     state.isHeld = false;
     expect(await cache.get('a')).toBe('new');
+    cache.drop();
+    rows.set('b', 'new');
     release();
     expect(await Promise.all(early)).toEqual([undefined, undefined]);
-    expect(await cache.get('a')).toBe('new');
+    expect([await cache.get('a'), await cache.get('b')]).toEqual(['new', 'new']);
   });
 
   test('remembers no failure', async () => {
