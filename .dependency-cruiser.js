@@ -26,6 +26,7 @@ const rooms = {
   ],
   playground: ['config', 'telemetry', 'database', 'clients', 'oidc', 'http'],
   jobs: ['config', 'telemetry', 'database', 'audit', 'accounts', 'clients', 'keys', 'tokens', 'limits', 'oidc', 'http'],
+  cli: ['config', 'telemetry', 'database', 'audit', 'accounts', 'clients', 'keys', 'tokens', 'compose', 'main'],
 };
 const domains = '^src/(accounts|clients|keys|tokens|limits|audit)/';
 
@@ -38,7 +39,7 @@ const roomRules = Object.entries(rooms).map(([room, reachable]) => ({
     pathNot: [
       `^src/${room}/`,
       '^src/errors\\.ts$',
-      ...reachable.map((name) => (name === 'defaults' ? '^config/' : `^src/${name}/`)),
+      ...reachable.map((name) => (name === 'defaults' ? '^config/' : `^src/${name}(/|\\.ts$)`)),
     ],
   },
 }));

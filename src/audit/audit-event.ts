@@ -90,6 +90,9 @@ export const auditEventSchema = z.discriminatedUnion('type', [
 
 export type AuditEvent = z.infer<typeof auditEventSchema>;
 export type AuditEventType = AuditEvent['type'];
+export const AUDIT_EVENT_TYPES: readonly AuditEventType[] = auditEventSchema.options.map(
+  ({ shape }) => shape.type.value,
+);
 
 const actorSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('operator') }),

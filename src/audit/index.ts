@@ -3,5 +3,11 @@
  * does not know (so that nothing secret slips in), and every change to what was recorded.
  */
 export { type Audit, createAudit } from './audit.ts';
-export type { AuditActor, AuditContext, AuditEvent, AuditEventType } from './audit-event.ts';
+export {
+  AUDIT_EVENT_TYPES,
+  type AuditActor,
+  type AuditContext,
+  type AuditEvent,
+  type AuditEventType,
+} from './audit-event.ts';
 export type { AuditRecord } from './audit-event-store.ts';

@@ -1,0 +1,80 @@
+import type { Knex } from 'knex';
+import { createAudit } from '../audit/index.ts';
+import type { OpenedDatabase } from '../compose.ts';
+import { type Config, systemClock } from '../config/index.ts';
+import { migrationStatus, openDatabase } from '../database/index.ts';
+import {
+  createKeyWrapper,
+  createSigningKeys,
+  developmentKeyEncryptionKey,
+  ensureServerSecrets,
+} from '../keys/index.ts';
+import type { Logger } from '../telemetry/index.ts';
+import { toFaultLine } from './fault-line.ts';
+
+/** `mend` says what to do, where something is to be done. */
+export type Finding = { check: string; ok: boolean; found: string; mend?: string };
+
+/** Tokens that another node has issued are taken from 15 s in the future at the most; some room must be left. */
+const MAX_CLOCK_DIFFERENCE_MS = 5_000;
+
+/** The server that answers, also on the direct connection where that is another one. */
+export async function checkServer({ database, directUrl }: OpenedDatabase, logger: Logger): Promise<Finding> {
+  const { rows } = await database.knex.raw<{ rows: { server_version: string }[] }>('show server_version');
+  const found = `PostgreSQL ${rows[0]?.server_version}`;
+  if (directUrl === database.url) return { check: 'database', ok: true, found };
+  const direct = openDatabase({ url: directUrl, poolSize: 2, logger });
+  try {
+    await direct.knex.raw('select 1');
+    return { check: 'database', ok: true, found: `${found}, reached directly too` };
+  } catch (error) {
+    const mend = 'correct DATABASE_DIRECT_URL: it wants the same database, reached past the pooler';
+    return { check: 'database', ok: false, found: `directly: ${toFaultLine(error)}`, mend };
+  } finally {
+    await direct.close();
+  }
+}
+
+/** The clock here against the one of the database. */
+export async function checkClock(knex: Knex): Promise<Finding> {
+  const sentAt = Date.now();
+  const { rows } = await knex.raw<{ rows: { now: Date }[] }>('select clock_timestamp() as now');
+  const here = (sentAt + Date.now()) / 2;
+  const differenceMs = Math.round(here - (rows[0]?.now.getTime() ?? 0));
+  const found = `${Math.abs(differenceMs)} ms ${differenceMs < 0 ? 'behind' : 'ahead of'} the database`;
+  if (Math.abs(differenceMs) < MAX_CLOCK_DIFFERENCE_MS) return { check: 'clock', ok: true, found };
+  return { check: 'clock', ok: false, found, mend: 'set both clocks by NTP: tokens expire too early or too late' };
+}
+
+export async function checkMigrations(config: Config, knex: Knex): Promise<{ finding: Finding; isUpToDate: boolean }> {
+  const check = 'migrations';
+  try {
+    const { applied, pending } = await migrationStatus(knex);
+    const isUpToDate = pending.length === 0;
+    const found = `${applied.length} applied, ${isUpToDate ? 'none' : pending.length} pending`;
+    if (isUpToDate) return { isUpToDate, finding: { check, ok: true, found } };
+    if (!config.isProduction)
+      return { isUpToDate, finding: { check, ok: true, found: `${found}: the next start applies them` } };
+    return { isUpToDate, finding: { check, ok: false, found, mend: 'run "tessera migrate up" before the server' } };
+  } catch (error) {
+    const mend = 'run the version of Tessera that has applied them, or take them back with it';
+    return { isUpToDate: false, finding: { check, ok: false, found: toFaultLine(error), mend } };
+  }
+}
+
+/** Whether what is sealed opens with the key-encryption key that was given. */
+export async function checkKeys(config: Config, { knex, logger }: { knex: Knex; logger: Logger }): Promise<Finding> {
+  const clock = systemClock;
+  const mend = 'set KEY_ENCRYPTION_KEY to the key that this database was set up with; nothing else opens its keys';
+  try {
+    const keyEncryptionKeys = config.keyEncryptionKeys ?? [await developmentKeyEncryptionKey(config.dataDirectory)];
+    const wrapper = createKeyWrapper({ keyEncryptionKeys });
+    const signingKeys = createSigningKeys({ knex, wrapper, clock, audit: createAudit({ knex, clock, logger }) });
+    const count = (await signingKeys.load()).privateJwks.length;
+    if (count === 0) return { check: 'keys', ok: true, found: 'none yet: the first start makes them' };
+    await ensureServerSecrets({ knex, wrapper, clock });
+    return { check: 'keys', ok: true, found: `${count} signing keys and the server's secrets open` };
+  } catch (error) {
+    return { check: 'keys', ok: false, found: toFaultLine(error), mend };
+  }
+}

@@ -1,0 +1,34 @@
+import type { Domains } from '../compose.ts';
+import { type Config, loadConfig } from '../config/index.ts';
+import { createLogger, type Logger } from '../telemetry/index.ts';
+
+/**
+ * Does some work on the domains of the environment, and closes them whatever becomes of it.
+ *
+ * @throws {AppError} `configuration` or `database_unavailable` before the work begins; else what the work throws
+ */
+export async function withDomains<T>(work: (domains: Domains, config: Config) => Promise<T>): Promise<T> {
+  const config = loadConfig(process.env);
+  const logger = commandLogger(config);
+  // Only now, so that help and wrong usage are answered at once.
+  const { composeDomains, openEnvironmentDatabase } = await import('../compose.ts');
+  const opened = await openEnvironmentDatabase(config, logger);
+  let domains: Domains;
+  try {
+    domains = await composeDomains(config, { logger, opened, actor: { kind: 'operator' } });
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+  try {
+    return await work(domains, config);
+  } finally {
+    await domains.close();
+  }
+}
+
+/** A command speaks through its answer or its fault; the log is for who looks for a fault with LOG_LEVEL=debug. */
+export function commandLogger(config: Config): Logger {
+  const isAskedFor = config.logLevel === 'debug' || config.logLevel === 'trace';
+  return createLogger({ ...config, logLevel: isAskedFor ? config.logLevel : 'silent' }, process.stderr);
+}
