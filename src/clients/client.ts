@@ -29,7 +29,7 @@ export type NewClient = {
 };
 
 /** A JSON merge patch (RFC 7396): null takes a member away, what is not named stays. */
-export type MetadataPatch = { [Member in keyof GivenMetadata]?: GivenMetadata[Member] | null | undefined };
+type MetadataPatch = { [Member in keyof GivenMetadata]?: GivenMetadata[Member] | null | undefined };
 
 /** What is not named stays; a list that is named replaces the one before. */
 export type ClientPatch = {

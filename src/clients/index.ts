@@ -7,9 +7,6 @@
 export { type Api, type ApiPatch, type ApiScope, apisOwningScopes, type NewApi } from './api.ts';
 export { type Apis, createApis } from './apis.ts';
 export type {
-  ClientPatch,
-  ClientRefusal,
-  MetadataPatch,
   MetadataValidator,
   NewClient,
   RegisteredClient,

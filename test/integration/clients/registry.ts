@@ -11,7 +11,7 @@ import { type ChangeFeed, createChangeFeed } from '../../../src/database/index.t
 import type { TestDatabase } from '../../harness/database.ts';
 import { silentLogger } from '../../harness/logger.ts';
 
-export type AuditedChange = { action: string; clientId?: string; identifier?: string };
+type AuditedChange = { action: string; clientId?: string; identifier?: string };
 
 /** A node's registry over a test database. Its clock stands still, so that nothing grows old in a cache by itself. */
 export type Registry = {
