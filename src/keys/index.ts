@@ -4,8 +4,7 @@
  * store one in clear, and to write anything while the key-encryption key does not fit what is stored.
  */
 export { developmentKeyEncryptionKey } from './development-key.ts';
-export { createKeyWrapper, type KeyWrapper, type WrappedKey } from './key-wrapper.ts';
-export { createSealer, type Sealer } from './sealer.ts';
+export { createKeyWrapper } from './key-wrapper.ts';
+export { createSealer } from './sealer.ts';
 export { ensureServerSecrets, type ServerSecrets } from './server-secrets.ts';
-export type { SigningAlgorithm, SigningKey, SigningKeyState } from './signing-key.ts';
-export { createSigningKeys, type SigningKeySet, type SigningKeys } from './signing-keys.ts';
+export { createSigningKeys, type SigningKeys } from './signing-keys.ts';

@@ -18,7 +18,7 @@ import {
 import { insertSigningKeys, lockSigningKeys, readSigningKeys, type StoredSigningKey } from './signing-key-store.ts';
 
 /** Keys as the signer and the verifiers want them: active ones first, each with `kid`, `alg` and `use`. */
-export type SigningKeySet = Readonly<{ privateJwks: JWK[]; publicJwks: JWK[] }>;
+type SigningKeySet = Readonly<{ privateJwks: JWK[]; publicJwks: JWK[] }>;
 
 export type SigningKeys = Readonly<{
   /**
