@@ -40,6 +40,7 @@ import {
 } from './keys/index.ts';
 import { createSignInLimits } from './limits/index.ts';
 import { type ConsentsStore, createConsentsStore, createMetadataValidator, createOidc } from './oidc/index.ts';
+import { demoDataFaults, playgroundRoutes, seedDemoData } from './playground/index.ts';
 import { createMetrics, knexPoolUse, type Logger, pgPoolUse } from './telemetry/index.ts';
 import { type ArtifactStore, createPostgresArtifactStore, sweepExpiredArtifacts } from './tokens/index.ts';
 
@@ -210,6 +211,7 @@ export async function composeServer(config: Config, domains: Domains, clock: Clo
     pseudonymKey: secrets.pseudonymKey,
     logger,
   });
+  await settleDemoData(config, domains);
   const oidc = await createOidc({ ...domains, config, pages: createProviderPages({ pages, clients, accounts }) });
   apis.onChange(() => oidc.rebuild());
   changes.subscribe('keys', () => oidc.rebuild());
@@ -236,7 +238,7 @@ export async function composeServer(config: Config, domains: Domains, clock: Clo
     ],
     health: createHealth({ checks: healthChecks(domains), isShuttingDown: () => isShuttingDown, clock, logger }),
     interactions: interactionRoutes({ steps: oidc.steps, accounts, apis, clients, limits, audit, csrf, pages }),
-    playground: undefined,
+    playground: config.isProduction ? undefined : playgroundRoutes({ config, apis, clients, csrf, pages, clock }),
     oidc: oidc.middleware,
   });
   const handler = app.callback();
@@ -260,6 +262,20 @@ export async function composeServer(config: Config, domains: Domains, clock: Clo
       await domains.close();
     },
   };
+}
+
+/**
+ * Demo data are for development, where they are made at every start. Their passwords are known to everybody: production
+ * does not start on a database that has them.
+ */
+async function settleDemoData(config: Config, domains: Domains): Promise<void> {
+  if (config.isProduction) {
+    const faults = await demoDataFaults(domains);
+    if (faults.length > 0) throw new AppError({ code: 'configuration', message: faults.join('\n') });
+  } else if (config.environment === 'development') {
+    const refusals = await seedDemoData({ ...domains, issuer: config.issuer });
+    for (const reason of refusals) domains.logger.warn({ reason }, 'a part of the demo data was refused');
+  }
 }
 
 /** A migration is applied now and then, not every second. */

@@ -12,6 +12,16 @@ export { createListener } from './listener.ts';
 export { createMetricsServer, type MetricsServer } from './metrics-server.ts';
 export { ownAddress, trustsPeer } from './own-address.ts';
 export { createPages, type Pages, toClientView } from './pages.ts';
+export type {
+  PlaygroundAnswer,
+  PlaygroundCall,
+  PlaygroundClaim,
+  PlaygroundFailure,
+  PlaygroundPage,
+  PlaygroundRun,
+  PlaygroundToken,
+  TimeView,
+} from './playground-pages.ts';
 export { postToGet } from './post-to-get.ts';
 export { createRequestLog } from './request-log.ts';
 export { createRequestMetrics } from './request-metrics.ts';

@@ -15,6 +15,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Eta } from 'eta';
 import { type Locale, type MessageParams, type Messages, readMessages } from './messages.ts';
+import type { PlaygroundPage, PlaygroundRunPage } from './playground-pages.ts';
 
 export interface ClientView {
   clientId: string;
@@ -102,6 +103,8 @@ export interface PageModels {
   'sign-out': SignOutPage;
   'signed-out': SignedOutPage;
   error: ErrorPage;
+  playground: PlaygroundPage;
+  'playground-run': PlaygroundRunPage;
 }
 
 export interface Views {
