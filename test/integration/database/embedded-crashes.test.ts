@@ -1,7 +1,8 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { openEmbeddedDatabase } from '../../../src/database/embedded/index.ts';
 import { silentLogger } from '../../harness/logger.ts';
@@ -19,6 +20,7 @@ import {
 if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.platform}: ${noProcessTable}\n`);
 
 (noProcessTable === undefined ? describe : describe.skip)('when processes end in the wrong way', () => {
+  let template: ReturnType<typeof freshFolder>;
   let folder: ReturnType<typeof freshFolder>;
   const open = () => openEmbeddedDatabase({ dataDirectory: folder.path, logger: silentLogger });
   const cluster = () => join(folder.path, 'postgres');
@@ -26,13 +28,26 @@ if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.pla
   const answers = (url: string) =>
     until('PostgreSQL answers', () => query(url, 'select 1 as one').catch(() => undefined));
 
+  /** Puts an empty folder in place of the one with a cluster. */
+  const withoutCluster = () => {
+    folder.remove();
+    folder = freshFolder();
+  };
+
+  beforeAll(async () => {
+    template = freshFolder();
+    await openEmbeddedDatabase({ dataDirectory: template.path, logger: silentLogger }).then((made) => made.close());
+  });
   beforeEach(() => {
     folder = freshFolder();
+    // Owner and mode are part of a cluster, and Node's own copy leaves out the owner.
+    execFileSync('cp', ['-a', `${template.path}/.`, folder.path]);
   });
   afterEach(async () => {
     await allGone();
     folder.remove();
   });
+  afterAll(() => template.remove());
 
   test('the first user may leave while a second uses the database', async () => {
     const first = startUser(folder.path);
@@ -58,6 +73,7 @@ if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.pla
   });
 
   test('a user that is killed while the first cluster is made leaves one that can be opened', async () => {
+    withoutCluster();
     const user = startUser(folder.path);
     await until('initdb runs', () => readdirSync(folder.path).some((name) => name.startsWith('postgres.new-')));
     user.child.kill('SIGKILL');
@@ -66,6 +82,7 @@ if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.pla
   });
 
   test('a keeper that is killed while it makes the cluster leaves no half of one', async () => {
+    withoutCluster();
     const user = startUser(folder.path);
     await until('initdb runs', () => readdirSync(folder.path).some((name) => name.startsWith('postgres.new-')));
     process.kill(keeperPid(folder.path), 'SIGKILL');

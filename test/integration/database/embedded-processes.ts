@@ -8,7 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 45_000;
 const userProgram = fileURLToPath(new URL('./embedded-user.ts', import.meta.url));
 
 /** Why the tests that read the process table don't run here; undefined where they do. */
