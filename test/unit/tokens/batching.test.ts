@@ -106,12 +106,14 @@ describe('a batcher', () => {
     expect(runs).toEqual([['a', 'bad', 'b'], ['a'], ['bad'], ['b']]);
   });
 
-  test('fails all with the original error when no single one is at fault, and goes on afterwards', async () => {
+  test('fails all at once with the original error when no single one is at fault, and goes on afterwards', async () => {
     let isAway = true;
+    let runCount = 0;
     const fault = new Error('away');
     const batcher = createBatcher<string, string>({
       isFaultOfOneRow: never,
       async run(requests) {
+        runCount += 1;
         if (isAway) throw fault;
         return requests;
       },
@@ -121,6 +123,7 @@ describe('a batcher', () => {
       { status: 'rejected', reason: fault },
       { status: 'rejected', reason: fault },
     ]);
+    expect(runCount).toBe(1);
     isAway = false;
     expect(await batcher.submit('c')).toBe('c');
   });
