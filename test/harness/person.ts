@@ -1,10 +1,16 @@
 /** A person with a browser that has cookies and no JavaScript. */
 export class Person {
   readonly #jar = new Map<string, { value: string; path: string }>();
+  readonly #headers: Record<string, string>;
+
+  /** @param headers sent with every request, such as what a proxy says of where the person is */
+  constructor(headers: Record<string, string> = {}) {
+    this.#headers = headers;
+  }
 
   /** Requests one address, with cookies, without following a redirect. */
   async request(url: string, init: RequestInit = {}): Promise<Response> {
-    const headers = new Headers(init.headers);
+    const headers = new Headers({ ...this.#headers, ...Object.fromEntries(new Headers(init.headers)) });
     const cookie = this.#cookiesFor(new URL(url).pathname);
     if (cookie !== '') headers.set('cookie', cookie);
     if (!headers.has('accept')) headers.set('accept', 'text/html,application/xhtml+xml');

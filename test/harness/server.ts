@@ -10,6 +10,8 @@ import { silentLogger } from './logger.ts';
 
 export type TestServer = {
   issuer: string;
+  /** Where it really listens, whatever it is called: nodes share an issuer, and none listens at an https one. */
+  address: string;
   domains: Domains;
   databaseUrl: string;
   keyEncryptionKey: string;
@@ -56,6 +58,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   http.on('request', server.handler);
   return {
     issuer: config.issuer,
+    address: `http://localhost:${port}`,
     domains,
     databaseUrl,
     keyEncryptionKey,
