@@ -1,0 +1,167 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { createTestAccount, createTestApi, createTestClient, REDIRECT_URI } from '../../harness/factories.ts';
+import { authorizationRequest, signInForTokens } from '../../harness/flows.ts';
+import { Person } from '../../harness/person.ts';
+import { startTestServer, type TestServer } from '../../harness/server.ts';
+import { userinfo } from '../../harness/token-requests.ts';
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server.close());
+
+type Page = { url: string; html: string };
+type Credentials = { login: string; password: string };
+
+const isConsent = ({ html }: Page) => html.includes('name="decision"');
+const backFrom = ({ url }: Page) => (url.startsWith(REDIRECT_URI) ? new URL(url).searchParams : undefined);
+
+/** A person in a browser of their own, right after signing in. */
+async function signIn(clientId: string, credentials: Credentials, parameters: Record<string, string> = {}) {
+  const person = new Person();
+  const request = authorizationRequest(server.issuer, clientId, parameters);
+  const page = await person.submit(await person.open(request.url), credentials, '/sign-in');
+  return { person, page, request };
+}
+
+/** The parts of a consent page under its headings for what is new and what has been allowed. */
+function permissionsOn({ html }: Page) {
+  const sections = [...html.matchAll(/<section class="([^"]*)">(.*?)<\/section>/gs)];
+  const textOf = (isGranted: boolean) =>
+    sections
+      .filter(([, names]) => names?.includes('permissions--granted') === isGranted)
+      .map(([, , content]) => content)
+      .join('');
+  return { asked: textOf(false), granted: textOf(true) };
+}
+
+describe('consent', () => {
+  test('that is denied goes back to the app as access_denied, with its state and the issuer', async () => {
+    const client = await createTestClient(server.domains);
+    const credentials = await createTestAccount(server.domains);
+    const { person, page, request } = await signIn(client.id, credentials);
+    expect(isConsent(page)).toBe(true);
+    const back = backFrom(await person.submit(page, { decision: 'deny' }, '/consent'));
+    expect(back?.get('error')).toBe('access_denied');
+    expect(back?.get('state')).toBe(request.state);
+    expect(back?.get('iss')).toBe(server.issuer);
+    expect(back?.get('code')).toBeNull();
+    // Nothing was remembered of it.
+    expect(isConsent((await signIn(client.id, credentials)).page)).toBe(true);
+  });
+
+  test('that is cancelled on the sign-in page goes back as access_denied too', async () => {
+    const client = await createTestClient(server.domains);
+    const person = new Person();
+    const request = authorizationRequest(server.issuer, client.id);
+    const page = await person.open(request.url);
+    const cancel = /href="([^"]*\/cancel)"/.exec(page.html)?.[1] ?? '';
+    const back = backFrom(await person.open(new URL(cancel, page.url).href));
+    expect(back?.get('error')).toBe('access_denied');
+    expect(back?.get('state')).toBe(request.state);
+  });
+
+  test('is asked for once: another browser of the same person isn’t asked again', async () => {
+    const client = await createTestClient(server.domains);
+    const credentials = await createTestAccount(server.domains);
+    await signInForTokens(server.issuer, client, credentials);
+    const { page } = await signIn(client.id, credentials);
+    expect(backFrom(page)?.get('code')).toBeTruthy();
+    const somebodyElse = await createTestAccount(server.domains);
+    expect(isConsent((await signIn(client.id, somebodyElse)).page)).toBe(true);
+    const otherClient = await createTestClient(server.domains);
+    expect(isConsent((await signIn(otherClient.id, credentials)).page)).toBe(true);
+  });
+
+  test('is asked again for a new scope, and the page tells what is new from what was allowed', async () => {
+    const client = await createTestClient(server.domains);
+    const credentials = await createTestAccount(server.domains);
+    await signInForTokens(server.issuer, client, credentials, { parameters: { scope: 'openid email' } });
+    const { page, person } = await signIn(client.id, credentials, { scope: 'openid email phone' });
+    const { asked, granted } = permissionsOn(page);
+    expect(asked).toContain('phone number');
+    expect(asked).not.toContain('email address');
+    expect(granted).toContain('email address');
+    expect(granted).not.toContain('phone number');
+    expect(backFrom(await person.submit(page, { decision: 'allow' }, '/consent'))?.get('code')).toBeTruthy();
+    const later = await signIn(client.id, credentials, { scope: 'openid email phone' });
+    expect(backFrom(later.page)?.get('code')).toBeTruthy();
+  });
+
+  test('to less than was asked for is no consent: the scopes of a denied request stay out of later tokens', async () => {
+    const client = await createTestClient(server.domains);
+    const credentials = await createTestAccount(server.domains, { phoneNumber: '+41 44 668 18 00' });
+    await signInForTokens(server.issuer, client, credentials);
+    const { page, person } = await signIn(client.id, credentials, { scope: 'openid phone' });
+    await person.submit(page, { decision: 'deny' }, '/consent');
+    const tokens = await signInForTokens(server.issuer, client, credentials, { person });
+    expect((await userinfo(server.issuer, tokens.access_token)).body).toEqual({ sub: credentials.account.id });
+  });
+
+  test('names the API and its scopes in the words that it was registered with', async () => {
+    const api = await createTestApi(server.domains, {
+      name: 'The Ledger',
+      scopes: [{ scope: `ledger:${Date.now()}`, description: 'See <your> ledger' }],
+    });
+    const scope = api.scopes[0]?.scope ?? '';
+    const client = await createTestClient(server.domains, { metadata: { scope: `openid ${scope}` } });
+    const credentials = await createTestAccount(server.domains);
+    const parameters = { scope: `openid ${scope}`, resource: api.identifier };
+    const { page, person } = await signIn(client.id, credentials, parameters);
+    const { asked } = permissionsOn(page);
+    expect(asked).toContain('The Ledger');
+    expect(asked).toContain('See &lt;your&gt; ledger');
+    await person.submit(page, { decision: 'allow' }, '/consent');
+    expect(backFrom((await signIn(client.id, credentials, parameters)).page)?.get('code')).toBeTruthy();
+    // The same scope for itself alone, without the API, is another question and not one that was answered.
+    const tokens = await signInForTokens(server.issuer, client, credentials);
+    expect(tokens.scope).toBe('openid');
+  });
+
+  test('is asked of a native app every time, because anybody can pose as one', async () => {
+    const client = await createTestClient(server.domains, {
+      metadata: { application_type: 'native', token_endpoint_auth_method: 'none' },
+    });
+    const credentials = await createTestAccount(server.domains);
+    await signInForTokens(server.issuer, client, credentials);
+    const { page } = await signIn(client.id, credentials);
+    expect(isConsent(page)).toBe(true);
+    expect(permissionsOn(page).granted).not.toBe('');
+  });
+
+  test('offline_access is given only where prompt=consent asked for it', async () => {
+    const client = await createTestClient(server.domains);
+    const credentials = await createTestAccount(server.domains);
+    const without = await signInForTokens(server.issuer, client, credentials, {
+      parameters: { scope: 'openid offline_access' },
+    });
+    expect(without.refresh_token).toBeUndefined();
+    expect(without.scope).toBe('openid');
+    const withIt = await signInForTokens(server.issuer, client, credentials, {
+      parameters: { scope: 'openid offline_access', prompt: 'consent' },
+    });
+    expect(withIt.refresh_token).toBeDefined();
+    expect(withIt.scope).toBe('openid offline_access');
+  });
+
+  test('a decision that is neither allow nor deny decides nothing', async () => {
+    const client = await createTestClient(server.domains);
+    const { person, page } = await signIn(client.id, await createTestAccount(server.domains));
+    const refused = await person.submit(page, { decision: 'maybe' }, '/consent');
+    expect(refused.response.status).toBe(400);
+    const back = backFrom(await person.submit(page, { decision: 'allow' }, '/consent'));
+    expect(back?.get('code')).toBeTruthy();
+  });
+
+  test('both decisions are on record', async () => {
+    const client = await createTestClient(server.domains);
+    const credentials = await createTestAccount(server.domains);
+    const first = await signIn(client.id, credentials);
+    await first.person.submit(first.page, { decision: 'deny' }, '/consent');
+    await signInForTokens(server.issuer, client, credentials);
+    const events = await server.domains.audit.tail({ limit: 100, types: ['consent.denied', 'consent.granted'] });
+    const own = events.filter(({ clientId }) => clientId === client.id).map(({ type }) => type);
+    expect(own.sort()).toEqual(['consent.denied', 'consent.granted']);
+  });
+});
