@@ -11,6 +11,12 @@ export function wholeNumber(value: string): number {
   return Number(value);
 }
 
+/** For options that name what need not exist any more. */
+export function identifier(value: string): string {
+  if (!/^[^\p{Cc}\p{Cs}]{1,2048}$/u.test(value)) throw new InvalidArgumentError('It wants an identifier.');
+  return value;
+}
+
 /** For options that list words between spaces, such as `--scope "a b"`. */
 export function words(value: string): string[] {
   return value.split(/\s+/).filter((word) => word !== '');

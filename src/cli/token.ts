@@ -7,6 +7,7 @@ import { addCommandGroup } from './command-group.ts';
 import { endHeld, OPERATOR } from './end-held.ts';
 import { findAccount } from './find-account.ts';
 import { withDomains } from './open-domains.ts';
+import { identifier } from './option-values.ts';
 import { refused } from './refused.ts';
 import { readSecret } from './standard-input.ts';
 
@@ -27,8 +28,8 @@ export function addTokenCommands(program: Command): void {
     .command('revoke [token]')
     .description('end one token with its grant (- reads it from standard input), or all of an account, client or grant')
     .option('--account <login>', 'all of a person, by e-mail address, user name or id, sessions too')
-    .option('--client <id>', 'all that were issued to a client')
-    .option('--grant <id>', 'all that were issued under a grant')
+    .option('--client <id>', 'all that were issued to a client', identifier)
+    .option('--grant <id>', 'all that were issued under a grant', identifier)
     .action(async (value: string | undefined, whose: Whose, command: Command) => {
       if (Object.keys(whose).length + (value === undefined ? 0 : 1) !== 1) {
         command.error('error: name one thing to revoke: a token, --account, --client or --grant');

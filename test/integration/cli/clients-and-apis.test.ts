@@ -1,0 +1,242 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { openShared } from './command-line.ts';
+
+let tessera: Awaited<ReturnType<typeof openShared>>;
+let folder: string;
+
+beforeAll(async () => {
+  tessera = await openShared();
+  folder = await mkdtemp(join(tmpdir(), 'tessera-cli-'));
+});
+afterAll(async () => {
+  await tessera.close();
+  await rm(folder, { recursive: true });
+});
+
+const ordersApi = () => ({ api: `urn:test:${randomUUID()}`, read: `r:${randomUUID()}`, write: `w:${randomUUID()}` });
+
+test('an API is created, shown, changed, listed, described for its clients and deleted', async () => {
+  const { api, read, write } = ordersApi();
+  const scope = `${read} ${write}`;
+  const created = await tessera.json(
+    [
+      'api',
+      'create',
+      '--id',
+      api,
+      '--scope',
+      scope,
+      '--format',
+      'jwt',
+      '--alg',
+      'ES256',
+      '--ttl',
+      '120',
+      '--name',
+      'Orders',
+    ].concat(['--describe', `${read}=Read your orders`]),
+  );
+  expect(created).toMatchObject({
+    identifier: api,
+    name: 'Orders',
+    scopes: [
+      { scope: read, description: 'Read your orders' },
+      { scope: write, description: write },
+    ],
+    token_format: 'jwt',
+    signing_algorithm: 'ES256',
+    ttl_seconds: 120,
+    introspection_client_ids: [],
+  });
+
+  await tessera.domains.clients.create({ metadata: { client_id: read, grant_types: ['client_credentials'] } });
+  const updated = await tessera.json([
+    'api',
+    'update',
+    api,
+    '--introspection-client',
+    read,
+    '--describe',
+    `${write}=Place orders`,
+    '--format',
+    'opaque',
+  ]);
+  expect(updated).toMatchObject({
+    scopes: [
+      { scope: read, description: 'Read your orders' },
+      { scope: write, description: 'Place orders' },
+    ],
+    token_format: 'opaque',
+    ttl_seconds: 120,
+    introspection_client_ids: [read],
+  });
+  expect(await tessera.json(['api', 'show', api])).toEqual(updated);
+  expect(await tessera.json(['api', 'list'])).toContainEqual(updated);
+
+  expect(await tessera.json(['api', 'metadata', api])).toEqual({
+    resource: api,
+    authorization_servers: ['http://localhost:3000'],
+    scopes_supported: [read, write],
+    bearer_methods_supported: ['header'],
+    resource_name: 'Orders',
+  });
+
+  expect(await tessera.json(['api', 'delete', api])).toEqual({ identifier: api, deleted: true });
+  expect(await tessera.run(['api', 'show', api, '--json'])).toEqual({
+    exitCode: 1,
+    stdout: '',
+    stderr: `error: no API ${api} is registered\n`,
+  });
+});
+
+test('a client is answered as registered, and its secret is printed when it is made and never again', async () => {
+  const { api, read } = ordersApi();
+  const id = randomUUID();
+  await tessera.domains.apis.create({ identifier: api, scopes: [read], tokenFormat: 'opaque' });
+  const created = await tessera.json(
+    [
+      'client',
+      'create',
+      '--id',
+      id,
+      '--name',
+      'Shop',
+      '--grant',
+      'authorization_code',
+      '--grant',
+      'refresh_token',
+    ].concat(
+      ['--redirect-uri', 'https://shop.example/cb', '--redirect-uri', 'https://shop.example/cb2'],
+      ['--scope', `openid ${read}`, '--api', api, '--introspect-any', '--origin', 'https://shop.example'],
+      ['--auth-method', 'client_secret_post'],
+    ),
+  );
+  expect(created).toMatchObject({
+    client_id: id,
+    client_secret: expect.stringMatching(/^[\w-]{43}$/),
+    client_secret_expires_at: 0,
+    client_name: 'Shop',
+    redirect_uris: ['https://shop.example/cb', 'https://shop.example/cb2'],
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    token_endpoint_auth_method: 'client_secret_post',
+    scope: `openid ${read}`,
+    apis: [api],
+    introspect_any: true,
+    allowed_origins: ['https://shop.example'],
+    created_at: expect.any(String),
+  });
+  const { clients } = tessera.domains;
+  expect(await clients.verifySecret(id, String(created.client_secret))).toBe(true);
+
+  const rotated = await tessera.json(['client', 'rotate-secret', id]);
+  expect(rotated).toMatchObject({ client_id: id, client_secret: expect.stringMatching(/^[\w-]{43}$/) });
+  expect(rotated.client_secret).not.toBe(created.client_secret);
+
+  const updated = await tessera.json([
+    'client',
+    'update',
+    id,
+    '--name',
+    'Store',
+    '--no-api',
+    '--no-introspect-any',
+    '--redirect-uri',
+    'https://store.example/cb',
+  ]);
+  expect(updated).toMatchObject({
+    client_name: 'Store',
+    redirect_uris: ['https://store.example/cb'],
+    grant_types: ['authorization_code', 'refresh_token'],
+    apis: [],
+    introspect_any: false,
+    allowed_origins: ['https://shop.example'],
+  });
+  expect(updated).not.toHaveProperty('client_secret');
+  expect(await tessera.json(['client', 'show', id])).toEqual(updated);
+  const listed = await tessera.run(['client', 'list']);
+  expect(listed).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(listed.stdout).toMatch(new RegExp(`^${id} +Store +client_secret_post +authorization_code refresh_token`, 'm'));
+});
+
+test('a client that is deleted leaves no token behind', async () => {
+  const id = randomUUID();
+  const { clients, artifacts, audit } = tessera.domains;
+  await clients.create({ metadata: { client_id: id, grant_types: ['client_credentials'] } });
+  await artifacts.upsert('ClientCredentials', `token-${id}`, { clientId: id }, 60);
+  expect(await tessera.json(['client', 'delete', id])).toEqual({
+    client_id: id,
+    deleted: true,
+    revoked: 1,
+    former_introspection_apis: [],
+  });
+  expect(await artifacts.find('ClientCredentials', `token-${id}`)).toBeUndefined();
+  const recorded = (await audit.tail({ limit: 100 })).filter(({ clientId }) => clientId === id);
+  expect(recorded.map(({ type, actor }) => [type, actor?.kind])).toEqual([
+    ['client.created', 'system'],
+    ['client.deleted', 'operator'],
+    ['grant.revoked', 'operator'],
+  ]);
+});
+
+test('a secret that is brought along comes from standard input alone, and is not printed', async () => {
+  const id = randomUUID();
+  const secret = 'brought-along-0123456789abcdefghijklmnop';
+  const create = ['client', 'create', '--id', id, '--grant', 'client_credentials'];
+  expect(await tessera.run([...create, '--secret', secret])).toMatchObject({
+    exitCode: 2,
+    stdout: '',
+    stderr: expect.stringMatching(/^error: option '--secret.*standard input.*\n$/),
+  });
+  const { exitCode, stdout } = await tessera.run([...create, '--secret', '-'], { input: `${secret}\n` });
+  expect(exitCode).toBe(0);
+  expect(stdout).not.toContain(secret);
+  expect(await tessera.domains.clients.verifySecret(id, secret)).toBe(true);
+});
+
+test('metadata come from a file, under the options, and say what is wrong with them', async () => {
+  const id = randomUUID();
+  const file = join(folder, 'client metadata.json');
+  await writeFile(file, JSON.stringify({ client_name: 'From the file', contacts: ['ops@shop.example'] }));
+  const create = ['client', 'create', '--id', id, '--grant', 'client_credentials', '--metadata'];
+  expect(await tessera.json([...create, file, '--name', 'Option'])).toMatchObject({
+    client_name: 'Option',
+    contacts: ['ops@shop.example'],
+  });
+  expect(await tessera.run([...create, '-', '--json'], { input: '{"redirect_uri": "x"}' })).toEqual({
+    exitCode: 1,
+    stdout: '',
+    stderr: 'error: redirect_uri: is not a member that can be registered\n',
+  });
+});
+
+test('a scope that nobody owns is refused, naming it', async () => {
+  const refused = await tessera.run([
+    'client',
+    'create',
+    '--id',
+    randomUUID(),
+    '--grant',
+    'client_credentials',
+    '--scope',
+    'nobody:owns',
+  ]);
+  expect(refused).toMatchObject({
+    exitCode: 1,
+    stdout: '',
+    stderr: expect.stringMatching(/^error: .*nobody:owns.*\n$/),
+  });
+});
+
+test('what is changed here is honoured by a running server', async () => {
+  const id = randomUUID();
+  const { clients } = tessera.domains;
+  await clients.create({ metadata: { client_id: id, client_name: 'Before', grant_types: ['client_credentials'] } });
+  expect((await clients.find(id))?.metadata.client_name).toBe('Before');
+  await tessera.json(['client', 'update', id, '--name', 'After']);
+  expect((await clients.find(id))?.metadata.client_name).toBe('After');
+});
