@@ -82,6 +82,8 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     discovery: { ui_locales_supported: [...pages.locales] },
     pkce: { required: (_context, client) => isPkceRequired(client) },
     rotateRefreshToken: rotatesRefreshToken,
+    // The library would leave the grant when an access token is revoked, and a refresh in flight would outlive it.
+    revokeGrantPolicy: () => true,
     loadExistingGrant: (context) => failClosed(() => loadExistingGrant(context, { consents })),
     findAccount: (_context, id) => failClosed(async () => toProviderAccount(await accounts.find(id))),
     renderError: (context, out, error) => pages.error(context, out, error),
