@@ -1,13 +1,17 @@
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { AppError } from '../../errors.ts';
 import { locateBinaries } from './binaries.ts';
 import { clusterOwner } from './cluster-owner.ts';
 import { placeForNewCluster, usualPlace } from './cluster-place.ts';
-import { DATABASE_NAME, databaseUrl, randomPassword, readClusterRecord, writeClusterRecord } from './cluster-record.ts';
+import { databaseUrl, randomPassword, readClusterRecord, writeClusterRecord } from './cluster-record.ts';
 import { clusterVersion, createCluster, requireSameVersion } from './create-cluster.ts';
-import { embeddedFault, errorCode } from './embedded-fault.ts';
+import { embeddedFault } from './embedded-fault.ts';
+import { ensureDatabase } from './ensure-database.ts';
 import { type Postmaster, startPostmaster } from './postmaster.ts';
 import { reachableBinaries } from './reachable-binaries.ts';
+
+const CONNECT_ATTEMPTS = 3;
 
 /**
  * From a data directory to a running PostgreSQL with the database `tessera` in it, making what isn't there yet. Only the
@@ -63,44 +67,24 @@ export async function openCluster(options: {
         `PostgreSQL runs as uid ${owner?.uid ?? process.getuid?.()}, who can't use ${usual}: its ${what} are in ${path}`,
       );
   }
-  const postmaster = await startPostmaster({
-    binaries,
-    cluster,
-    owner,
-    preferredPort: record.port,
-    mustKeepPort: options.isRestart,
-    log: options.log,
-  });
-  try {
-    const opened = { ...record, port: postmaster.port };
-    if (opened.port !== known?.port) writeClusterRecord(dataDirectory, opened);
-    await ensureDatabase(databaseUrl(opened));
-    return postmaster;
-  } catch (error) {
-    await postmaster.stop();
-    throw error;
-  }
-}
-
-/** The first connection also shows that the recorded password is the cluster's. */
-async function ensureDatabase(url: string): Promise<void> {
-  const { default: pg } = await import('pg');
-  const connect = async (database: string) => {
-    const client = new pg.Client({ connectionString: url.replace(/[^/]*$/, database) });
-    await client.connect();
-    return client;
-  };
-  try {
-    const client = await connect(DATABASE_NAME);
-    await client.end();
-  } catch (error) {
-    const code = errorCode(error);
-    if (code === '28P01')
-      throw embeddedFault('the password in postgres.json is not that of the cluster; restore the file', error);
-    if (code !== '3D000')
-      throw embeddedFault(`PostgreSQL can't be reached: ${error instanceof Error ? error.message : error}`, error);
-    const client = await connect('postgres');
-    await client.query(`CREATE DATABASE ${DATABASE_NAME}`);
-    await client.end();
+  for (let attempt = 1; ; attempt++) {
+    const postmaster = await startPostmaster({
+      binaries,
+      cluster,
+      owner,
+      preferredPort: record.port,
+      mustKeepPort: options.isRestart,
+      log: options.log,
+    });
+    try {
+      const opened = { ...record, port: postmaster.port };
+      if (opened.port !== known?.port) writeClusterRecord(dataDirectory, opened);
+      await ensureDatabase(databaseUrl(opened));
+      return postmaster;
+    } catch (error) {
+      await postmaster.stop();
+      // One that was adopted may have been about to end.
+      if (error instanceof AppError || attempt === CONNECT_ATTEMPTS) throw error;
+    }
   }
 }

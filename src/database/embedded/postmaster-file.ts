@@ -34,8 +34,17 @@ export function runningPostmaster(cluster: string): ProcessIdentity | undefined 
 export function disownPostmasterFile(cluster: string): void {
   const [first, ...rest] = readLines(cluster);
   const pid = Number(first);
-  if (!Number.isInteger(pid) || identifyProcess(Math.abs(pid)) === undefined) return;
+  if (!Number.isInteger(pid) || pid <= 0 || !isGivenOut(pid)) return;
   writeFileSync(join(cluster, 'postmaster.pid'), [NOBODYS_PID, ...rest].join('\n'));
+}
+
+/** As PostgreSQL sees it: a zombie that nobody reaps counts as well. */
+function isGivenOut(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return errorCode(error) === 'EPERM';
+  }
 }
 
 function servesCluster(pid: number, cluster: string): boolean {

@@ -34,6 +34,8 @@ export type PostmasterOptions = Readonly<{
 const START_TIMEOUT_MS = 120_000;
 /** The checkpoint of a fast shutdown on a slow disk; afterwards an immediate shutdown, which costs a recovery. */
 const STOP_TIMEOUT_MS = 30_000;
+/** Processes of a PostgreSQL that was killed notice it and end within moments. */
+const RELEASE_TIMEOUT_MS = 15_000;
 const POLL_MS = 10;
 const PORT_ATTEMPTS = 8;
 
@@ -66,13 +68,19 @@ const SETTINGS = {
 export async function startPostmaster(given: PostmasterOptions): Promise<Postmaster> {
   // The real path, so that whoever comes by another one knows an orphan by its command line.
   const options = { ...given, cluster: realpathSync(given.cluster) };
-  const orphan = await adoptPostmaster(options.cluster);
-  if (orphan !== undefined) return orphan;
+  const deadline = Date.now() + RELEASE_TIMEOUT_MS;
   let port = options.preferredPort ?? (await freePort());
-  for (let attempt = 1; ; attempt++) {
-    const started = await launch(options, port);
+  for (let portAttempt = 1; ; ) {
+    const started = (await adoptPostmaster(options.cluster)) ?? (await launch(options, port));
     if (typeof started === 'object') return started;
-    if (options.mustKeepPort || attempt === PORT_ATTEMPTS) throw embeddedFault(`port ${port} on 127.0.0.1 is taken`);
+    if (started === 'cluster_in_use') {
+      if (Date.now() > deadline) throw embeddedFault(`an earlier PostgreSQL still uses ${options.cluster}`);
+      await delay(POLL_MS * 5);
+      continue;
+    }
+    if (options.mustKeepPort || portAttempt++ === PORT_ATTEMPTS) {
+      throw embeddedFault(`port ${port} on 127.0.0.1 is taken`);
+    }
     port = await freePort();
   }
 }
@@ -91,7 +99,7 @@ async function adoptPostmaster(cluster: string): Promise<Postmaster | undefined>
   return { port: file.port, ended, stop: () => stop(orphan.pid, ended) };
 }
 
-async function launch(options: PostmasterOptions, port: number): Promise<Postmaster | 'port_taken'> {
+async function launch(options: PostmasterOptions, port: number): Promise<Postmaster | 'port_taken' | 'cluster_in_use'> {
   const { binaries, cluster, owner, log } = options;
   const logStart = fstatSync(log).size;
   const settings = Object.entries({ ...SETTINGS, port: String(port) }).flatMap(([name, value]) => [
@@ -112,6 +120,7 @@ async function launch(options: PostmasterOptions, port: number): Promise<Postmas
   if (file !== undefined) return { port, ended, stop: () => stop(pid, ended, binaries) };
   const output = readFrom(log, logStart);
   if (/could not bind|could not create any TCP\/IP sockets/i.test(output)) return 'port_taken';
+  if (/pre-existing shared memory block|lock file ".*" already exists/i.test(output)) return 'cluster_in_use';
   throw outputFault('PostgreSQL did not start', output, cluster);
 }
 
