@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals';
+import { describe, expect, jest, test } from '@jest/globals';
 import { pino } from 'pino';
 import { createAuditBuffer } from '../../../src/audit/audit-buffer.ts';
 
@@ -78,6 +78,34 @@ describe('while the database is away', () => {
     expect(written()).toEqual(numbers(701));
     expect(buffer.counts()).toEqual({ waiting: 0, dropped: 0 });
     expect(log.filter(({ msg }) => msg === 'audit events wait for the database')).toHaveLength(1);
+  });
+
+  test('is tried again by itself, a second later each time, for as long as it takes', async () => {
+    jest.useFakeTimers({ doNotFake: ['setImmediate'] });
+    try {
+      const { buffer, faults, written } = setUp();
+      let attempts = 0;
+      faults.next = () => {
+        attempts += 1;
+        return attempts < 5 ? away() : undefined;
+      };
+      buffer.add(1);
+      for (const [delayMs, expected] of [
+        [200, 1],
+        [1_000, 2],
+        [999, 2],
+        [1, 3],
+        [1_000, 4],
+        [1_000, 5],
+      ] as const) {
+        jest.advanceTimersByTime(delayMs);
+        for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
+        expect(attempts).toBe(expected);
+      }
+      expect(written()).toEqual([1]);
+    } finally {
+      jest.useRealTimers();
+    }
   });
 
   test('a fault halfway keeps what was not written and repeats nothing that was', async () => {
