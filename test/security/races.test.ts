@@ -80,7 +80,8 @@ test('parallel uses of one refresh token of a public client never leave two succ
   });
   expect(successors).toHaveLength(ROUNDS);
   expect(Math.max(...successors)).toBe(1);
-  const rows = await nodes[0].domains.database.knex('artifacts')
+  const rows = await nodes[0].domains.database
+    .knex('artifacts')
     .where({ client_id: client.id, kind: 'RefreshToken' })
     .whereNull('consumed_at')
     .whereNull('destroyed_at');

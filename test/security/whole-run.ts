@@ -1,0 +1,182 @@
+import { randomBytes } from 'node:crypto';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT } from 'jose';
+import {
+  createServiceClient,
+  createTestAccount,
+  createTestApi,
+  createTestClient,
+  type TestClient,
+} from '../harness/factories.ts';
+import { authorizationRequest, authorize, introspect, post, redeem } from '../harness/flows.ts';
+import { Person } from '../harness/person.ts';
+import type { TestServer } from '../harness/server.ts';
+import { codeFor, refresh, revoke, serviceToken, userinfo } from '../harness/token-requests.ts';
+
+/** A name for each secret, so that a finding says which one leaked and never prints it. */
+export type Secrets = Map<string, string>;
+
+const SECRET_JWK_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'k'] as const;
+const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
+
+/** Everything that the server itself knows and nobody else may. */
+export async function serverSecrets({ domains, keyEncryptionKey }: TestServer): Promise<Secrets> {
+  const secrets: Secrets = new Map([['key-encryption key', keyEncryptionKey]]);
+  domains.cookieKeys.forEach((key, index) => {
+    secrets.set(`cookie key ${index}`, key);
+  });
+  const { csrfKey, pseudonymKey, userCodeKey } = domains.secrets;
+  for (const [name, key] of Object.entries({ csrfKey, pseudonymKey, userCodeKey })) {
+    secrets.set(name, Buffer.from(key).toString('base64url'));
+  }
+  const { privateJwks } = await domains.signingKeys.load();
+  for (const jwk of privateJwks) {
+    for (const member of SECRET_JWK_MEMBERS) {
+      const value = jwk[member];
+      if (typeof value === 'string') secrets.set(`${jwk.alg} ${member}`, value);
+    }
+  }
+  return secrets;
+}
+
+export type WholeRun = {
+  secrets: Secrets;
+  client: TestClient;
+  publicClient: TestClient;
+  service: TestClient;
+  account: { id: string; login: string; password: string };
+  /** Signed in to `client`, whose access token is live. */
+  person: Person;
+  accessToken: string;
+  jwt: string;
+};
+
+/** Every flow there is, with something of each kind left alive in the database; gathers what was issued on the way. */
+export async function runEverything(server: TestServer): Promise<WholeRun> {
+  const { issuer, domains } = server;
+  const secrets: Secrets = new Map();
+  const keep = (name: string, value: unknown) => {
+    if (typeof value !== 'string' || value === '') throw new Error(`${name} was not issued`);
+    secrets.set(name, value);
+    return value;
+  };
+  const jwtApi = await createTestApi(domains, { tokenFormat: 'jwt', signingAlgorithm: 'ES256' });
+  const opaqueApi = await createTestApi(domains);
+  const scopesOf = (api: typeof jwtApi) => api.scopes.map(({ scope }) => scope).join(' ');
+  const openid = 'openid profile email address phone offline_access';
+  const scope = `${openid} ${scopesOf(jwtApi)} ${scopesOf(opaqueApi)}`;
+  const client = await createTestClient(domains, { metadata: { scope } });
+  const rotated = await domains.clients.rotateSecret(client.id);
+  if (!rotated.ok) throw new Error(rotated.reason);
+  keep('client secret', client.secret);
+  keep('rotated client secret', rotated.secret);
+  const publicClient = await createTestClient(domains, { metadata: { token_endpoint_auth_method: 'none' } });
+  const service = await createServiceClient(domains, `${scopesOf(jwtApi)} ${scopesOf(opaqueApi)}`);
+  keep('service secret', service.secret);
+
+  const { account, login } = await createTestAccount(domains);
+  const password = keep('password', `pass-${randomBytes(12).toString('base64url')}`);
+  await domains.accounts.setPassword(account.id, password);
+  const credentials = { login, password };
+
+  // Sign in, consent, redeem, refresh, look, revoke.
+  const person = new Person();
+  const parameters = { scope: openid, prompt: 'consent', login_hint: login };
+  const issued = await codeFor(issuer, client, credentials, { person, parameters });
+  keep('code', issued.code);
+  keep('code verifier', issued.verifier);
+  const tokens = (await redeem(issuer, client, issued.code, issued.verifier)).body;
+  const accessToken = keep('access token', tokens.access_token);
+  const idToken = keep('ID token', tokens.id_token);
+  keep('refresh token', tokens.refresh_token);
+  keep('refreshed access token', (await refresh(issuer, client, String(tokens.refresh_token))).body.access_token);
+  await userinfo(issuer, accessToken);
+  await introspect(issuer, client, accessToken);
+
+  // A token in JWT format, for an API.
+  const forApi = await codeFor(issuer, client, credentials, {
+    person,
+    parameters: { scope: `openid ${scopesOf(jwtApi)}`, resource: jwtApi.identifier },
+  });
+  keep('code for an API', forApi.code);
+  const apiTokens = await redeem(issuer, client, forApi.code, forApi.verifier, { resource: jwtApi.identifier });
+  const jwt = keep('JWT access token', apiTokens.body.access_token);
+  await introspect(issuer, client, jwt);
+
+  // Rotation, and a code that nobody redeemed.
+  const publicIssued = await codeFor(issuer, publicClient, credentials, { person, parameters });
+  const publicTokens = (await redeem(issuer, publicClient, publicIssued.code, publicIssued.verifier)).body;
+  keep('refresh token that rotates', publicTokens.refresh_token);
+  const rotatedTokens = (await refresh(issuer, publicClient, String(publicTokens.refresh_token))).body;
+  keep('rotated refresh token', rotatedTokens.refresh_token);
+  keep('code left over', (await codeFor(issuer, client, credentials, { person })).code);
+
+  // Machines.
+  keep('opaque service token', await serviceToken(issuer, service, { resource: opaqueApi.identifier }));
+  keep('JWT service token', await serviceToken(issuer, service, { resource: jwtApi.identifier }));
+  const revoked = keep('revoked token', await serviceToken(issuer, service, { resource: opaqueApi.identifier }));
+  await revoke(issuer, service, revoked);
+  await assertionToken(server, scopesOf(opaqueApi), opaqueApi.identifier, keep);
+
+  // Left pending: a sign-out that waits for its button, a sign-in that waits for its password, a device's code.
+  await person.open(`${issuer}/logout?${new URLSearchParams({ id_token_hint: idToken, client_id: client.id })}`);
+  const waiting = new Person();
+  const { url } = await waiting.open(
+    authorizationRequest(issuer, client.id, { id_token_hint: idToken, prompt: 'login' }).url,
+  );
+  keep('interaction uid', new URL(url).pathname.split('/')[2]);
+  const deviceCode = keep('device code', randomBytes(32).toString('base64url'));
+  const userCode = keep('user code', 'BDFGHJKL');
+  await domains.artifacts.upsert('DeviceCode', deviceCode, { userCode, clientId: client.id, kind: 'DeviceCode' }, 600);
+  for (const [who, jar] of Object.entries({ person, waiting })) {
+    for (const [name, value] of Object.entries(jar.cookies())) {
+      // This one only names the app that the browser came from.
+      if (!name.startsWith('tessera_app')) keep(`${who} cookie ${name}`, value);
+    }
+  }
+  return {
+    secrets,
+    client,
+    publicClient,
+    service,
+    account: { id: account.id, login, password },
+    person,
+    accessToken,
+    jwt,
+  };
+}
+
+/** A token by `private_key_jwt`, whose assertion is a secret while it lives. */
+async function assertionToken(
+  { issuer, domains }: TestServer,
+  scope: string,
+  resource: string,
+  keep: (name: string, value: unknown) => string,
+): Promise<void> {
+  const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
+  const jwk = { ...(await exportJWK(publicKey)), alg: 'ES256', use: 'sig' };
+  const kid = await calculateJwkThumbprint(jwk);
+  const client = await createServiceClient(domains, scope, {
+    metadata: { token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [{ ...jwk, kid }] } },
+  });
+  const assertion = await new SignJWT({})
+    .setProtectedHeader({ alg: 'ES256', kid })
+    .setIssuer(client.id)
+    .setSubject(client.id)
+    .setAudience(issuer)
+    .setJti(randomBytes(16).toString('hex'))
+    .setIssuedAt()
+    .setExpirationTime('1m')
+    .sign(privateKey);
+  const { body } = await post(`${issuer}/token`, undefined, {
+    grant_type: 'client_credentials',
+    client_assertion_type: ASSERTION_TYPE,
+    client_assertion: keep('client assertion', assertion),
+    resource,
+  });
+  keep('token by assertion', body.access_token);
+}
+
+/** Signs in from a new browser. @returns where the app is called back */
+export function signInAgain(issuer: string, run: WholeRun, person = new Person()): Promise<URL> {
+  return authorize(person, authorizationRequest(issuer, run.client.id), run.account);
+}
