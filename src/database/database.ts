@@ -45,6 +45,6 @@ export function openDatabase(options: { url: string; poolSize: number; logger: L
   });
 }
 
-function errorCode(error: Error): string | undefined {
-  return 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+function errorCode(error: Error & { code?: unknown }): string | undefined {
+  return typeof error.code === 'string' ? error.code : undefined;
 }

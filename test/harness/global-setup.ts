@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp } from 'node:fs/promises';
+import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openEmbeddedDatabase } from '../../src/database/embedded/index.ts';
@@ -16,6 +16,8 @@ export default async function globalSetup(): Promise<void> {
   let closeServer = async () => {};
   if (process.env.TEST_DATABASE_URL === undefined) {
     const dataDirectory = await mkdtemp(join(tmpdir(), 'tessera-test-'));
+    // Where root runs the tests, PostgreSQL is another user, which must pass through.
+    await chmod(dataDirectory, 0o711);
     const server = await openEmbeddedDatabase({ dataDirectory, logger: silentLogger });
     process.env.TEST_DATABASE_URL = server.url;
     closeServer = () => server.destroy();
