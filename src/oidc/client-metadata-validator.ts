@@ -15,7 +15,10 @@ export function createMetadataValidator(inputs: () => Promise<ValidationInputs>)
   return {
     async validate(metadata: ClientMetadata) {
       const current = await inputs();
-      const adapter = () => ({ ...unused, find: async () => toProviderMetadata({ metadata, allowedOrigins: [] }) });
+      // As they will come back from the database: without members that are undefined, and of plain objects alone.
+      const stored = JSON.parse(JSON.stringify(metadata)) as ClientMetadata;
+      const found = toProviderMetadata({ metadata: stored, allowedOrigins: [] });
+      const adapter = () => ({ ...unused, find: async () => found });
       const provider = new Provider(
         current.config.issuer,
         providerConfiguration({ ...current, adapter, pages: noPages }),
