@@ -53,6 +53,16 @@ const words: Readonly<Record<string, Words>> = {
     meaning: 'The client is registered, but not for this grant.',
     advice: 'Register the grant for it.',
   },
+  invalid_token: {
+    title: 'The token is not accepted',
+    meaning: 'It has expired, was revoked, or is for somebody else.',
+    advice: 'Get a new one.',
+  },
+  insufficient_scope: {
+    title: 'The token does not allow that',
+    meaning: 'It is alive, but lacks a scope.',
+    advice: 'Ask for the scope at the start of the flow.',
+  },
   unsupported_token_type: {
     title: 'This kind of token is refused here',
     meaning: 'The endpoint does not handle a token of this format.',

@@ -53,7 +53,7 @@ export function createPlaygroundClient({ issuer, clock }: { issuer: string; cloc
         const configuration = await connect(client);
         const codeVerifier = openid.randomPKCECodeVerifier();
         const state = openid.randomState();
-        const nonce = openid.randomNonce();
+        const nonce = asksForIdToken(parameters) ? openid.randomNonce() : undefined;
         const url = openid.buildAuthorizationUrl(configuration, {
           response_type: 'code',
           redirect_uri: redirectUri,
@@ -61,7 +61,7 @@ export function createPlaygroundClient({ issuer, clock }: { issuer: string; cloc
           code_challenge: await openid.calculatePKCECodeChallenge(codeVerifier),
           code_challenge_method: 'S256',
           state,
-          nonce,
+          ...(nonce === undefined ? {} : { nonce }),
         });
         return { codeVerifier, state, nonce, parameters, url: url.href };
       }),
@@ -69,12 +69,11 @@ export function createPlaygroundClient({ issuer, clock }: { issuer: string; cloc
     finishCodeFlow: (client, flow, answer) =>
       attempt(async () => {
         const { max_age: maxAge, resource } = flow.parameters;
-        const isOpenId = asksForIdToken(flow);
         const checks = {
           pkceCodeVerifier: flow.codeVerifier,
           expectedState: flow.state,
-          ...(isOpenId ? { expectedNonce: flow.nonce } : {}),
-          ...(isOpenId && maxAge !== undefined ? { maxAge: Number(maxAge) } : {}),
+          ...(flow.nonce === undefined ? {} : { expectedNonce: flow.nonce }),
+          ...(flow.nonce === undefined || maxAge === undefined ? {} : { maxAge: Number(maxAge) }),
         };
         const tokens = await openid.authorizationCodeGrant(await connect(client), answer, checks, ofApi(resource));
         return toTokens(tokens);
@@ -107,7 +106,8 @@ function expectedSubject(idToken: string | undefined): string | typeof openid.sk
   return (idToken === undefined ? undefined : decodeJwt(idToken).sub) ?? openid.skipSubjectCheck;
 }
 
-function asksForIdToken({ parameters }: PendingFlow): boolean {
+/** A nonce is for ID tokens, and refused without (OpenID Connect Core 1.0, section 3.1.2.1). */
+function asksForIdToken(parameters: Readonly<Record<string, string>>): boolean {
   return (parameters.scope ?? '').split(' ').includes('openid');
 }
 

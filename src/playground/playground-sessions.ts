@@ -6,7 +6,8 @@ import type { Clock } from '../config/index.ts';
 export type PendingFlow = Readonly<{
   codeVerifier: string;
   state: string;
-  nonce: string;
+  /** Only where an ID token is asked for. */
+  nonce: string | undefined;
   parameters: Readonly<Record<string, string>>;
   url: string;
 }>;

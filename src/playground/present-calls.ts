@@ -35,7 +35,9 @@ export function presentCalls(kind: RunKind, run: Run, options: { issuer: string;
       text: 'Who the person is, as far as the scopes allow: the client asks with the access token.',
       action: `${RUN_PATHS[kind]}/userinfo`,
       buttons: [{ label: 'Ask userinfo', kind: 'secondary' }],
-      commands: [{ label: 'curl', code: curlCommand({ url: `${issuer}/userinfo`, bearerToken: accessToken }) }],
+      commands: [
+        { label: 'Userinfo with curl', code: curlCommand({ url: `${issuer}/userinfo`, bearerToken: accessToken }) },
+      ],
       answers: answer('Answer', run.userinfo, (given) => userinfoNote(given, run)),
     });
   }
@@ -51,17 +53,17 @@ export function presentCalls(kind: RunKind, run: Run, options: { issuer: string;
     buttons: [{ label: 'Introspect the access token', kind: 'secondary' }],
     commands: [
       {
-        label: 'curl',
+        label: 'Introspection with curl',
         code: curlCommand({ url: `${issuer}/introspect`, client: introspector, form: { token: accessToken } }),
       },
     ],
     answers: [
+      ...answer(run.revocation === undefined ? 'Answer' : 'Before', run.introspectionBefore, introspectionNote),
       ...answer(
-        run.revocation === undefined ? 'Answer' : 'Before revocation',
-        run.introspectionBefore,
+        run.revocation?.status === 200 ? 'After revocation' : 'After the attempt to revoke it',
+        run.introspectionAfter,
         introspectionNote,
       ),
-      ...answer('After revocation', run.introspectionAfter, introspectionNote),
     ],
   });
   if (refreshToken !== undefined) {
@@ -73,7 +75,7 @@ export function presentCalls(kind: RunKind, run: Run, options: { issuer: string;
       buttons: [{ label: 'Get new tokens', kind: 'secondary' }],
       commands: [
         {
-          label: 'curl',
+          label: 'Refresh with curl',
           code: curlCommand({
             url: `${issuer}/token`,
             client: clientOf(kind),
@@ -110,8 +112,8 @@ function revocationCall(kind: RunKind, run: Run, { issuer, now }: { issuer: stri
         : [{ label: 'Revoke the refresh token', kind: 'danger', value: 'refresh_token' } as const]),
     ],
     commands: [
-      command(refreshToken === undefined ? 'curl' : 'curl: the access token', accessToken),
-      ...(refreshToken === undefined ? [] : [command('curl: the refresh token', refreshToken)]),
+      command('Revocation of the access token with curl', accessToken),
+      ...(refreshToken === undefined ? [] : [command('Revocation of the refresh token with curl', refreshToken)]),
     ],
     answers:
       revocation === undefined
@@ -149,7 +151,7 @@ function errorNote(given: Answer): string {
 
 function userinfoNote(given: Answer, { resource }: Run): string {
   if (given.status === 200) return 'The subject is the same as in the ID token: the client has checked that.';
-  if (given.status !== 401) return errorNote(given);
+  if (given.status !== 401 && given.status !== 403) return errorNote(given);
   return resource === undefined
     ? 'The access token is no longer valid: it has expired or was revoked.'
     : `Userinfo accepts only tokens that name no API, and this one is for ${resource}: one token, one audience. Start a flow without an API to be told.`;

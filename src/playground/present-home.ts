@@ -6,7 +6,8 @@ import { demoClients } from './demo-data.ts';
 const purposes: Readonly<Record<string, string>> = {
   [demoClients.web.id]: 'This playground. Signs people in on a server that can keep a secret.',
   [demoClients.service.id]: 'A service: gets tokens for itself, and introspects the tokens of the demo APIs.',
-  [demoClients.native.id]: 'A public client for your terminal or desktop app, sent back to any port of this machine.',
+  [demoClients.native.id]:
+    'A public client, with PKCE and no secret, for your terminal or desktop app: any port of this machine will do.',
 };
 
 const secrets: Readonly<Record<string, string | undefined>> = {
@@ -42,7 +43,7 @@ export function presentEndpoints(issuer: string, metadata: ServerMetadata): Play
   const discovery = {
     name: 'Discovery',
     url: `${issuer}/.well-known/openid-configuration`,
-    purpose: 'Everything below, for programs: a client library needs no other address.',
+    purpose: 'All of this for programs: a client library needs no other address.',
     isPage: true,
   };
   return [discovery, ...listed];
@@ -56,8 +57,7 @@ export function presentClient({ id, metadata }: RegisteredClient): PlaygroundPag
     clientSecret: secrets[id],
     purpose: purposes[id] ?? '',
     grants: metadata.grant_types.join(', '),
-    authentication:
-      metadata.token_endpoint_auth_method === 'none' ? 'none: public, with PKCE' : metadata.token_endpoint_auth_method,
+    authentication: metadata.token_endpoint_auth_method,
     redirectUris: metadata.redirect_uris ?? [],
   };
 }

@@ -12,7 +12,7 @@ export function presentRun(kind: RunKind, run: Run, options: { issuer: string; n
   return {
     facts: [
       { term: 'Client', text: clientOf(kind).id, isCode: true },
-      { term: 'Granted scopes', text: tokens.scope ?? 'none', isCode: tokens.scope !== undefined },
+      { term: 'Scopes of the access token', text: tokens.scope ?? 'none', isCode: tokens.scope !== undefined },
       { term: 'API', text: resource ?? 'none: the access token is for userinfo', isCode: resource !== undefined },
       ...(expiry === undefined
         ? []

@@ -21,7 +21,7 @@ export function presentTokens(kind: RunKind, run: Run, now: number): PlaygroundT
           {
             id: 'id-token',
             title: 'ID token',
-            text: 'Tells the client who has signed in, and how. It is for the client alone: an API must not accept it.',
+            text: describeIdToken(run.resource),
             value: idToken,
             decoded: decode(idToken, now),
           },
@@ -46,7 +46,7 @@ export function decode(token: string, now: number): PlaygroundToken['decoded'] {
 }
 
 function claimsOf(source: Record<string, unknown>, now: number): PlaygroundClaim[] {
-  return Object.entries(source).map(([name, value]) => {
+  return inReadingOrder(Object.entries(source)).map(([name, value]) => {
     const at = momentOf(name, value);
     return {
       name,
@@ -55,6 +55,21 @@ function claimsOf(source: Record<string, unknown>, now: number): PlaygroundClaim
       meaning: meaningOf(name),
     };
   });
+}
+
+/** What every check begins with comes first, wherever it stands in the token. */
+const FIRST = ['iss', 'sub', 'aud', 'client_id', 'scope', 'exp', 'iat', 'nbf', 'auth_time'];
+
+function inReadingOrder(entries: [string, unknown][]): [string, unknown][] {
+  const rank = ([name]: [string, unknown]) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
+  return entries.toSorted((one, other) => rank(one) - rank(other));
+}
+
+function describeIdToken(resource: string | undefined): string {
+  const text = 'Tells the client who has signed in, and how. It is for the client alone: an API must not accept it.';
+  return resource === undefined
+    ? text
+    : `${text} The profile is in it because there is no access token for userinfo (OpenID Connect Core 1.0, section 5.4).`;
 }
 
 function describeAccessToken(token: string, resource: string | undefined): string {

@@ -2,7 +2,7 @@ import type { Context } from 'koa';
 import { OPENID_SCOPES } from '../clients/index.ts';
 import type { PlaygroundPage } from '../http/index.ts';
 import { curlCommand } from './curl.ts';
-import { demoClients, demoSignIn } from './demo-data.ts';
+import { demoApis, demoClients, demoSignIn } from './demo-data.ts';
 import { explainFailure } from './explain-failure.ts';
 import type { PlaygroundParts } from './playground-parts.ts';
 import { presentClient, presentEndpoints } from './present-home.ts';
@@ -29,7 +29,7 @@ export async function showHome(
     discoveryCommand: curlCommand({ url: `${issuer}/.well-known/openid-configuration` }),
     clients: registered.map(presentClient),
     openidScopes: OPENID_SCOPES.map((scope) => ({ scope, isChecked: CHECKED_AT_FIRST.includes(scope) })),
-    apis: apis.all().filter(({ isDemo }) => isDemo),
+    apis: demoApis.flatMap(({ identifier }) => apis.all().find((api) => api.identifier === identifier) ?? []),
     notice: notice ?? (isDemoMissing ? demoIsMissing : metadata.ok ? undefined : unreachable(metadata.failure)),
   };
   pages.show(context, 'playground', model, 'en');

@@ -1,0 +1,150 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { composeDomains, composeServer } from '../../../src/compose.ts';
+import { loadConfig } from '../../../src/config/index.ts';
+import { openDatabase } from '../../../src/database/index.ts';
+import { demoClients, demoDataFaults, demoSignIn, seedDemoData } from '../../../src/playground/index.ts';
+import { createTestAccount, createTestClient } from '../../harness/factories.ts';
+import { silentLogger } from '../../harness/logger.ts';
+import { startTestServer, type TestServer } from '../../harness/server.ts';
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server.close());
+
+const seed = (issuer = 'http://localhost:3000') => seedDemoData({ ...server.domains, issuer });
+const newestEvent = async () => (await server.domains.audit.tail({ limit: 1 }))[0]?.id;
+
+describe('demo data', () => {
+  test('are made by several servers at once as if by one', async () => {
+    expect(await Promise.all([seed(), seed(), seed()])).toEqual([[], [], []]);
+    const { accounts, apis, clients } = server.domains;
+    expect(await accounts.authenticate(demoSignIn.email, demoSignIn.password)).toMatchObject({ ok: true });
+    for (const client of [demoClients.web, demoClients.service]) {
+      expect(await clients.verifySecret(client.id, client.secret)).toBe(true);
+    }
+    expect(await clients.find(demoClients.native.id)).toMatchObject({ isDemo: true, hasSecret: false });
+    const made = (await apis.list()).filter(({ isDemo }) => isDemo);
+    expect(made.map(({ identifier, tokenFormat }) => [identifier, tokenFormat])).toEqual([
+      ['urn:demo:files', 'opaque'],
+      ['urn:demo:notes', 'jwt'],
+    ]);
+    for (const api of made) expect(api.introspectionClientIds).toEqual([demoClients.service.id]);
+  });
+
+  test('stay as they are when they are made again, what a developer changed included', async () => {
+    await seed();
+    const account = await server.domains.accounts.findByLogin(demoSignIn.email);
+    await server.domains.accounts.setPassword(account?.id ?? '', 'another password of mine');
+    await server.domains.clients.update(demoClients.native.id, { metadata: { client_name: 'Mine' } });
+    const before = await newestEvent();
+    expect(await seed()).toEqual([]);
+    expect(await newestEvent()).toBe(before);
+    expect((await server.domains.clients.find(demoClients.native.id))?.metadata.client_name).toBe('Mine');
+    expect(await server.domains.accounts.authenticate(demoSignIn.email, 'another password of mine')).toMatchObject({
+      ok: true,
+    });
+  });
+
+  test('follow the issuer to another port, and keep the redirect URIs that a developer added', async () => {
+    await seed('http://localhost:3000');
+    const before = await server.domains.clients.find(demoClients.web.id);
+    await server.domains.clients.update(demoClients.web.id, {
+      metadata: { redirect_uris: [...(before?.metadata.redirect_uris ?? []), 'http://localhost:8080/mine'] },
+    });
+    expect(await seed('http://localhost:4000')).toEqual([]);
+    expect((await server.domains.clients.find(demoClients.web.id))?.metadata).toMatchObject({
+      client_uri: 'http://localhost:4000',
+      redirect_uris: ['http://localhost:4000/playground/callback', 'http://localhost:8080/mine'],
+      post_logout_redirect_uris: ['http://localhost:4000/playground/signed-out'],
+    });
+  });
+
+  test('come back where they were deleted, with the right to introspect', async () => {
+    await seed();
+    await server.domains.clients.delete(demoClients.service.id);
+    expect(await seed()).toEqual([]);
+    expect(await server.domains.clients.verifySecret(demoClients.service.id, demoClients.service.secret)).toBe(true);
+    expect((await server.domains.apis.find('urn:demo:notes'))?.introspectionClientIds).toContain(
+      demoClients.service.id,
+    );
+  });
+
+  test('say what could not be made, and are made as far as they can be', async () => {
+    const other = await startTestServer();
+    try {
+      const refusals = await seedDemoData({ ...other.domains, issuer: 'http://192.168.1.20:3000' });
+      expect(refusals).toEqual([expect.stringContaining('wants https')]);
+      expect(await other.domains.clients.find(demoClients.service.id)).toBeDefined();
+    } finally {
+      await other.close();
+    }
+  });
+});
+
+describe('in production', () => {
+  const productionConfig = () =>
+    loadConfig({
+      NODE_ENV: 'production',
+      ISSUER: 'https://id.example.com',
+      DATABASE_URL: server.databaseUrl,
+      KEY_ENCRYPTION_KEY: server.keyEncryptionKey,
+      LOG_LEVEL: 'silent',
+    });
+
+  async function composeInProduction() {
+    const database = openDatabase({ url: server.databaseUrl, poolSize: 5, logger: silentLogger });
+    const opened = { database, directUrl: server.databaseUrl, close: () => database.close() };
+    const domains = await composeDomains(productionConfig(), {
+      logger: silentLogger,
+      opened,
+      actor: { kind: 'system' },
+    });
+    try {
+      return await composeServer(productionConfig(), domains);
+    } finally {
+      await domains.close();
+    }
+  }
+
+  test('every demo client, API and account is a reason not to start, with the way to remove it', async () => {
+    await seed();
+    await expect(composeInProduction()).rejects.toMatchObject({ code: 'configuration' });
+    const faults = await demoDataFaults(server.domains);
+    expect(faults.map((fault) => fault.slice(fault.indexOf('tessera ')))).toEqual([
+      'tessera client delete demo-web',
+      'tessera client delete demo-service',
+      'tessera client delete demo-native',
+      'tessera api delete urn:demo:files',
+      'tessera api delete urn:demo:notes',
+      'tessera user delete demo@example.com',
+    ]);
+    for (const fault of faults) expect(fault).toMatch(/^DATABASE_URL has demo data: [^\n]+$/);
+  });
+
+  test('the demo account is recognized by its user name, too', async () => {
+    await seed();
+    const { accounts } = server.domains;
+    const account = await accounts.findByLogin(demoSignIn.email);
+    await accounts.update(account?.id ?? '', { email: 'renamed@example.com' });
+    expect(await demoDataFaults(server.domains)).toContainEqual(expect.stringContaining('tessera user delete demo'));
+    await accounts.update(account?.id ?? '', { email: demoSignIn.email });
+  });
+
+  test('a database with data of its own starts, once the demo data are removed in the order told', async () => {
+    await seed();
+    await createTestClient(server.domains);
+    await createTestAccount(server.domains);
+    const { accounts, apis, clients } = server.domains;
+    for (const fault of await demoDataFaults(server.domains)) {
+      const [, kind, id = ''] = /tessera (\w+) delete (\S+)$/.exec(fault) ?? [];
+      if (kind === 'client') expect(await clients.delete(id)).toMatchObject({ ok: true });
+      if (kind === 'api') expect(await apis.delete(id)).toMatchObject({ ok: true });
+      if (kind === 'user') await accounts.delete((await accounts.findByLogin(id))?.id ?? '');
+    }
+    expect(await demoDataFaults(server.domains)).toEqual([]);
+    const production = await composeInProduction();
+    expect(production.handler).toBeDefined();
+  });
+});
