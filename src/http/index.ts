@@ -4,12 +4,11 @@
  * or tokens.
  */
 export { type Csrf, createCsrf } from './csrf.ts';
-export { endpointOfPath } from './endpoint-of-path.ts';
 export { respondToErrors } from './error-responder.ts';
 export { formOf, readForm } from './form.ts';
 export { createHealth, type HealthCheck } from './health.ts';
 export { createListener } from './listener.ts';
-export { createMetricsServer, type MetricsServer } from './metrics-server.ts';
+export { createMetricsServer } from './metrics-server.ts';
 export { ownAddress, trustsPeer } from './own-address.ts';
 export { createPages, type Pages, toClientView } from './pages.ts';
 export type {

@@ -40,7 +40,6 @@ export function createMetricsServer(options: {
       return { port: (server.address() as AddressInfo).port };
     },
     async close() {
-      if (!server.listening) return;
       const closed = once(server, 'close');
       server.close();
       server.closeAllConnections();

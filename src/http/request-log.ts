@@ -37,7 +37,9 @@ export function createRequestLog(dependencies: {
 
     // 'close' comes once, after the whole answer or when the peer has left.
     context.res.once('close', () => {
-      const { endpoint = endpointOfPath(path), clientId, grantType, error, fault } = outcomeOf(context.req);
+      const { endpoint: named, clientId, grantType, error, fault } = outcomeOf(context.req);
+      // The path first: it says the same of a preflight, a refusal and an answer, whoever gave it.
+      const endpoint = endpointOfPath(path) ?? named;
       const isAnswered = context.res.writableFinished;
       const isFault = isAnswered && context.res.statusCode >= 500 && endpoint !== 'health';
       const level = isFault ? 'error' : endpoint === 'health' ? 'debug' : 'info';

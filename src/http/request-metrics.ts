@@ -15,7 +15,8 @@ export function createRequestMetrics(dependencies: {
     const startedAt = now();
     const { path, method } = context;
     context.res.once('close', () => {
-      const { endpoint = endpointOfPath(path), grantType, error } = outcomeOf(context.req);
+      const { endpoint: named, grantType, error } = outcomeOf(context.req);
+      const endpoint = endpointOfPath(path) ?? named;
       const status = context.res.writableFinished ? context.res.statusCode : undefined;
       metrics.countRequest({ endpoint, method, status, durationSeconds: (now() - startedAt) / MS_PER_SECOND });
       // A preflight (OPTIONS) asks for no token.

@@ -27,6 +27,14 @@ const HEARTBEAT_SECONDS = 30;
 const MAX_POLL_SECONDS = 30;
 
 /**
+ * How often a node asks for a sweep. Timers of Node overflow after 24 days and then fire all the time; a request that
+ * comes early is one too many for its interval and is dropped.
+ */
+export function requestPeriodMs(intervalSeconds: number): number {
+  return Math.min(intervalSeconds, HOUR_SECONDS) * MS_PER_SECOND;
+}
+
+/**
  * The scheduled work of this server. Every node asks for a sweep at each interval; pg-boss takes one request per interval
  * from all nodes together (`singletonSeconds`) and lets one node at a time run it (queue policy `exclusive`). Its cron
  * is not used: cron knows whole minutes only.
@@ -78,9 +86,7 @@ export function createJobs(options: {
         .send(SWEEP, {}, { singletonSeconds: sweep.intervalSeconds })
         .then((id) => id !== null && boss.notifyWorker(worker))
         .catch((error: unknown) => logger.warn({ err: error }, 'a sweep could not be asked for'));
-    // Timers of Node overflow after 24 days; an early request is one too many for its interval and is dropped.
-    const periodSeconds = Math.min(sweep.intervalSeconds, HOUR_SECONDS);
-    timer = setInterval(request, periodSeconds * MS_PER_SECOND);
+    timer = setInterval(request, requestPeriodMs(sweep.intervalSeconds));
     timer.unref();
     await request();
   }

@@ -3,7 +3,7 @@
  * secrets, and labels are drawn from closed lists.
  */
 export { createLogger, type Logger } from './logger.ts';
-export { createMetrics, type MeasuredRequest, type Metrics, type PoolUse } from './metrics.ts';
+export { createMetrics, type Metrics } from './metrics.ts';
 export { ENDPOINTS, type Endpoint } from './metrics-labels.ts';
 export { knexPoolUse, pgPoolUse } from './metrics-pools.ts';
 export { outcomeOf, type RequestOutcome } from './request-outcome.ts';

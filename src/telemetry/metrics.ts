@@ -5,7 +5,7 @@ import { endpointLabel, grantTypeLabel, methodLabel, statusLabel, tokenOutcomeLa
 export type PoolUse = { total: number; idle: number; waiting: number };
 
 /** What happened to one request; `status` is absent where the peer left before it had the whole answer. */
-export type MeasuredRequest = {
+type MeasuredRequest = {
   endpoint: string | undefined;
   method: string;
   status: number | undefined;
