@@ -153,7 +153,7 @@ async function assertionToken(
   keep: (name: string, value: unknown) => string,
 ): Promise<void> {
   const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
-  const jwk = { ...(await exportJWK(publicKey)), alg: 'ES256', use: 'sig' };
+  const jwk = { ...(await exportJWK(publicKey)), kty: 'EC', alg: 'ES256', use: 'sig' };
   const kid = await calculateJwkThumbprint(jwk);
   const client = await createServiceClient(domains, scope, {
     metadata: { token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [{ ...jwk, kid }] } },
