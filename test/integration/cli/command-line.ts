@@ -10,7 +10,7 @@ import { silentLogger } from '../../harness/logger.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
-export type Outcome = { exitCode: number | null; stdout: string; stderr: string };
+type Outcome = { exitCode: number | null; stdout: string; stderr: string };
 
 /** The real command in a process of its own, in nothing but the given environment. */
 export type CommandLine = Readonly<{
