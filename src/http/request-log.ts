@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Context, Middleware } from 'koa';
-import { type Logger, outcomeOf } from '../telemetry/index.ts';
+import { grantTypeLabel, type Logger, outcomeOf } from '../telemetry/index.ts';
 import { endpointOfPath, loggablePath } from './endpoint-of-path.ts';
 
 const REQUEST_ID_HEADER = 'X-Request-Id';
@@ -50,7 +50,8 @@ export function createRequestLog(dependencies: {
           path: loggablePath(path),
           endpoint,
           clientId: clientId?.slice(0, CLIENT_ID_LENGTH),
-          grantType: grantType?.slice(0, CLIENT_ID_LENGTH),
+          // From the body, where anything may stand: only what is a grant type is logged.
+          grantType: grantType === undefined ? undefined : grantTypeLabel(grantType),
           ...(isAnswered ? { status: context.res.statusCode } : { isAborted: true }),
           error,
           durationMs: Math.round((now() - startedAt) * 10) / 10,

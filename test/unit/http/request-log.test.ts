@@ -66,6 +66,7 @@ describe('the request log', () => {
 
   test('nothing secret is in the line: no query, header, cookie, body or handle', async () => {
     const { url, text, seen } = await start((context) => {
+      outcomeOf(context.req).grantType = 'SECRET-parameter';
       context.set('Set-Cookie', 'session=SECRET-answer-cookie');
       context.body = { access_token: 'SECRET-answer-body' };
     });
