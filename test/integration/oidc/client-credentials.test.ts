@@ -262,7 +262,7 @@ describe('private_key_jwt', () => {
 
   function assertion(
     clientId: string,
-    key: CryptoKey,
+    key: Parameters<SignJWT['sign']>[0],
     claims: { aud?: string; jti?: string; iss?: string; sub?: string; exp?: number } = {},
   ): Promise<string> {
     const now = Math.floor(Date.now() / 1000);

@@ -21,7 +21,8 @@ const backFrom = ({ url }: Page) => (url.startsWith(REDIRECT_URI) ? new URL(url)
 async function signIn(clientId: string, credentials: Credentials, parameters: Record<string, string> = {}) {
   const person = new Person();
   const request = authorizationRequest(server.issuer, clientId, parameters);
-  const page = await person.submit(await person.open(request.url), credentials, '/sign-in');
+  const { login, password } = credentials;
+  const page = await person.submit(await person.open(request.url), { login, password }, '/sign-in');
   return { person, page, request };
 }
 

@@ -17,6 +17,8 @@ afterAll(() => server.close());
 
 type Credentials = { login: string; password: string };
 
+const typed = ({ login, password }: Credentials) => ({ login, password });
+
 const isSignIn = (html: string) => html.includes('name="password"');
 const isConsent = (html: string) => html.includes('name="decision"');
 
@@ -63,7 +65,7 @@ describe('prompt', () => {
     const { html, url, request } = await ask(person, { prompt: 'login' });
     expect(isSignIn(html)).toBe(true);
     expect(url).toMatch(/\/interaction\//);
-    const again = await person.submit({ html, url }, credentials, '/sign-in');
+    const again = await person.submit({ html, url }, typed(credentials), '/sign-in');
     const claims = await idTokenFor(new URL(again.url).searchParams.get('code'), request.verifier);
     expect(Number(claims.auth_time)).toBeGreaterThan(authTime);
   });
@@ -205,7 +207,7 @@ describe('the sign-in page', () => {
     const { person, accessToken: tokensOfAda } = await signedIn(ada);
     const { html, url, request } = await ask(person, { prompt: 'login' });
     // The first one's session ends by a form that a browser sends by itself.
-    const handover = await person.submit({ html, url }, bob, '/sign-in');
+    const handover = await person.submit({ html, url }, typed(bob), '/sign-in');
     const consent = await person.submit(handover, {}, '/logout/confirm');
     const back = await person.submit(consent, { decision: 'allow' }, '/consent');
     const claims = await idTokenFor(new URL(back.url).searchParams.get('code'), request.verifier);
