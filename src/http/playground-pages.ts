@@ -7,7 +7,7 @@ export interface TimeView {
   relative: string;
 }
 
-export interface PlaygroundApi {
+interface PlaygroundApi {
   identifier: string;
   name: string;
   tokenFormat: 'jwt' | 'opaque';

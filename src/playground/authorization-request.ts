@@ -10,8 +10,8 @@ const list = z
   .transform((value) => value ?? []);
 const choice = <const Values extends readonly string[]>(values: Values) => z.enum(['', ...values]).default('');
 
-export const PROMPTS = ['login', 'consent', 'none'] as const;
-export const MAX_AGES = ['0', '60', '3600'] as const;
+const PROMPTS = ['login', 'consent', 'none'] as const;
+const MAX_AGES = ['0', '60', '3600'] as const;
 
 /** What the forms of the playground send; check boxes repeat their name. */
 const formSchema = z.object({

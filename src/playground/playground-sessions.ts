@@ -41,7 +41,7 @@ export type Run = Readonly<{
 }>;
 
 export type RunKind = 'code' | 'client-credentials';
-export type RunOrFailure = Readonly<{ run: Run; failure?: undefined } | { run?: undefined; failure: Failure }>;
+type RunOrFailure = Readonly<{ run: Run; failure?: undefined } | { run?: undefined; failure: Failure }>;
 
 export type PlaygroundSession = {
   readonly pending: Map<string, PendingFlow>;

@@ -60,7 +60,7 @@ export function presentCalls(kind: RunKind, run: Run, options: { issuer: string;
     answers: [
       ...answer(run.revocation === undefined ? 'Answer' : 'Before', run.introspectionBefore, introspectionNote),
       ...answer(
-        run.revocation?.status === 200 ? 'After revocation' : 'After the attempt to revoke it',
+        run.revocation?.status === 200 ? 'After revocation' : 'After the attempt',
         run.introspectionAfter,
         introspectionNote,
       ),

@@ -69,7 +69,7 @@ function describeIdToken(resource: string | undefined): string {
   const text = 'Tells the client who has signed in, and how. It is for the client alone: an API must not accept it.';
   return resource === undefined
     ? text
-    : `${text} The profile is in it because there is no access token for userinfo (OpenID Connect Core 1.0, section 5.4).`;
+    : `${text} What the scopes tell of the person is in it, because there is no access token for userinfo (OpenID Connect Core 1.0, section 5.4).`;
 }
 
 function describeAccessToken(token: string, resource: string | undefined): string {
