@@ -55,12 +55,12 @@ function plain(html: string): string {
 
 /** The text of the element with an id, up to the end of its code, if it is on the page. */
 function code({ html }: Page, id: string): string {
-  return plain(new RegExp(`<code id="${id}">([sS]*?)</code>`).exec(html)?.[1] ?? '');
+  return plain(new RegExp(`<code id="${id}">([\\s\\S]*?)</code>`).exec(html)?.[1] ?? '');
 }
 
 const answer = (page: Page, call: string, index = 0) => JSON.parse(code(page, `${call}-answer-${index}`));
 const section = ({ html }: Page, id: string) =>
-  plain(new RegExp(`<section class="card" id="${id}"[sS]*?</section>`).exec(html)?.[0] ?? '');
+  plain(new RegExp(`<section class="card" id="${id}"[\\s\\S]*?</section>`).exec(html)?.[0] ?? '');
 const errorOn = ({ html }: Page) => /data-error="([^"]+)"/.exec(html)?.[1];
 
 describe('the first page', () => {
