@@ -1,16 +1,19 @@
-import { interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
-import { OPENID_SCOPES } from './claims.ts';
+import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
+import { ACR_PASSWORD, OPENID_SCOPES } from './claims.ts';
 
 const { Check } = interactionPolicy;
 
 /**
- * The library's policy with two differences. A session whose account is gone or disabled signs in again. And OpenID
- * scopes are told from the scopes of APIs: the library knows them all by one list, and would ask consent for an API's
- * scope as if it were for userinfo.
+ * The library's policy with three differences. A session whose account is gone or disabled signs in again. An `acr` that
+ * no sign-in reaches is refused, where the library would ask for the password for ever. And OpenID scopes are told from
+ * the scopes of APIs: the library knows them all by one list, and would ask consent for an API's scope as if it were for
+ * userinfo.
  */
 export function createInteractionPolicy(): interactionPolicy.DefaultPolicy {
   const policy = interactionPolicy.base();
-  policy.get('login')?.checks.add(accountAvailable());
+  const login = policy.get('login');
+  login?.checks.add(accountAvailable());
+  login?.checks.add(acrReachable());
   const consent = policy.get('consent');
   consent?.checks.remove('op_scopes_missing');
   consent?.checks.add(openidScopesGranted());
@@ -24,6 +27,17 @@ function accountAvailable(): interactionPolicy.Check {
     'login_required',
     ({ oidc }) => oidc.session?.accountId !== undefined && oidc.account === undefined,
   );
+}
+
+/** An essential `acr` that can't be had is a failed authentication (OpenID Connect Core 1.0, section 5.5.1.1). */
+function acrReachable(): interactionPolicy.Check {
+  return new Check('acr_unreachable', 'the requested acr can not be reached', ({ oidc }) => {
+    const acr = oidc.claims.id_token?.acr;
+    if (!acr?.essential) return false;
+    const accepted = acr.values ?? (acr.value === undefined ? undefined : [acr.value]);
+    if (!Array.isArray(accepted) || accepted.includes(ACR_PASSWORD)) return false;
+    throw new errors.UnmetAuthenticationRequirements('none of the requested acr values can be reached');
+  });
 }
 
 function openidScopesGranted(): interactionPolicy.Check {

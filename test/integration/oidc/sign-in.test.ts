@@ -145,6 +145,32 @@ describe('acr', () => {
   });
 });
 
+describe('an essential acr', () => {
+  const claimsWith = (acr: object) => JSON.stringify({ id_token: { acr: { essential: true, ...acr } } });
+
+  test.each([{ values: ['urn:example:retina'] }, { value: 'urn:example:retina' }])(
+    'that no sign-in reaches is refused at once, with and without a session: %j',
+    async (acr) => {
+      const { person } = await signedIn(await createTestAccount(server.domains));
+      for (const browser of [person, new Person()]) {
+        for (const prompt of [undefined, 'none']) {
+          const { back } = await ask(browser, { claims: claimsWith(acr), prompt });
+          expect(back?.get('error')).toBe('unmet_authentication_requirements');
+        }
+      }
+    },
+  );
+
+  test.each([
+    { values: ['urn:example:retina', 'urn:tessera:acr:password'] },
+    { value: 'urn:tessera:acr:password' },
+    {},
+  ])('that the password reaches is no obstacle: %j', async (acr) => {
+    const { person } = await signedIn(await createTestAccount(server.domains));
+    expect((await ask(person, { claims: claimsWith(acr) })).back?.get('code')).toBeTruthy();
+  });
+});
+
 describe('the sign-in page', () => {
   test('speaks the language that the app or the browser asks for, the app first', async () => {
     const german = await ask(new Person(), { ui_locales: 'fr de-CH en' });
