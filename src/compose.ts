@@ -118,25 +118,29 @@ export async function composeDomains(
   const signingKeys = createSigningKeys({ knex, wrapper, clock, audit });
   await signingKeys.ensure();
 
+  const consents = createConsentsStore({ knex, clock });
   const accounts = createAccounts({
     knex,
     changes,
     hasher: createPasswordHasher({ parameters: config.passwordHash }),
     audit: {
-      accountChanged: (trx, { action, accountId }) =>
-        audit.recordWithin(trx, { type: `account.${action}`, accountId }, { actor }),
+      async accountChanged(trx, { action, accountId }) {
+        await audit.recordWithin(trx, { type: `account.${action}`, accountId }, { actor });
+        if (action === 'deleted') await consents.forget(trx, { accountId });
+      },
     },
     logger,
     clock,
   });
   const registryAudit: Parameters<typeof createApis>[0]['audit'] = {
-    clientChanged: (trx, { action, clientId }) =>
-      audit.recordWithin(trx, { type: `client.${action}`, clientId }, { actor }),
+    async clientChanged(trx, { action, clientId }) {
+      await audit.recordWithin(trx, { type: `client.${action}`, clientId }, { actor });
+      if (action === 'deleted') await consents.forget(trx, { clientId });
+    },
     apiChanged: (trx, { action, identifier }) =>
       audit.recordWithin(trx, { type: `api.${action}`, resource: identifier }, { actor }),
   };
   const apis = createApis({ knex, clock, changeFeed: changes, audit: registryAudit });
-  const consents = createConsentsStore({ knex, clock });
   const validator = createMetadataValidator(async () => {
     const { privateJwks } = await signingKeys.load();
     return { config, accounts, apis, clients, consents, cookieKeys, signingKeys: privateJwks };
@@ -293,7 +297,7 @@ function healthChecks({ database, changes }: Domains): HealthCheck[] {
     },
     {
       name: 'schema',
-      reason: 'database migrations are pending',
+      reason: 'database migrations are pending, or can’t be told',
       believedForMs: SCHEMA_BELIEVED_FOR_MS,
       check: async () => (await migrationStatus(database.knex)).pending.length === 0,
     },

@@ -33,6 +33,8 @@ export function openDatabase(options: { url: string; poolSize: number; logger: L
     connection,
     pool: { min: 0, max: Math.max(1, options.poolSize - hotSize) },
     acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
+    // Messages of errors are logged, and values may be secrets: they show the statement with its placeholders.
+    compileSqlOnError: false,
     log: { warn: (message: unknown) => options.logger.debug({ message }, 'knex') },
   });
   return Object.freeze({

@@ -33,11 +33,16 @@ export function ownAddress(options: { issuer: string; trustedProxies: readonly s
   return (context, next) => {
     const { headers, socket } = context.req;
     // The last address that no proxy of ours vouches for (RFC 7239, section 8.1).
-    const address = proxyAddr(context.req, (peer) => isTrusted(peer));
+    const address = withoutMapping(proxyAddr(context.req, (peer) => isTrusted(peer)));
     if (!isTrusted(socket.remoteAddress)) for (const name of FORWARDED_HEADERS) delete headers[name];
     headers['x-forwarded-for'] = address;
     headers['x-forwarded-host'] = host;
     headers['x-forwarded-proto'] = protocol.slice(0, -1);
     return next();
   };
+}
+
+/** An IPv4 peer of a socket that listens on IPv6 (RFC 4291, section 2.5.5.2) is known by its IPv4 address everywhere. */
+function withoutMapping(address: string): string {
+  return address.replace(/^::ffff:(?=\d+\.)/i, '');
 }

@@ -10,7 +10,6 @@ const SECRET_MEMBERS = [
   'authorization',
   'client_assertion',
   'client_secret',
-  'code',
   'code_verifier',
   'cookie',
   'id_token',
@@ -28,6 +27,9 @@ const redactedPaths = SECRET_MEMBERS.flatMap((name) => {
   return [member.replace(/^\./, ''), `*${member}`, `*.*${member}`, `*.*.*${member}`];
 });
 
+/** `code` elsewhere is the code of an error, which is wanted. */
+const authorizationCodePaths = ['params', 'query', 'body'].flatMap((name) => [`${name}.code`, `*.${name}.code`]);
+
 /** JSON lines in production, readable ones while developing; secrets are removed in both. */
 export function createLogger(
   config: Pick<Config, 'logLevel' | 'environment'>,
@@ -39,7 +41,7 @@ export function createLogger(
       level: config.logLevel,
       base: null,
       timestamp: stdTimeFunctions.isoTime,
-      redact: { paths: redactedPaths, censor: '[redacted]' },
+      redact: { paths: [...redactedPaths, ...authorizationCodePaths], censor: '[redacted]' },
     },
     isPretty ? pretty({ destination, sync: true, ignore: 'hostname', translateTime: 'SYS:HH:MM:ss' }) : destination,
   );
