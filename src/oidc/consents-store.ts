@@ -21,6 +21,8 @@ export type ConsentsStore = Readonly<{
   find(accountId: string, clientId: string): Promise<Consent | undefined>;
   /** Replaces what was remembered. */
   save(accountId: string, clientId: string, consent: Consent): Promise<void>;
+  /** Within the transaction that deletes the account or the client: a client's id may be given to another one. */
+  forget(trx: Knex, whose: { accountId: string } | { clientId: string }): Promise<void>;
 }>;
 
 export function createConsentsStore({ knex, clock }: { knex: Knex; clock: Clock }): ConsentsStore {
@@ -41,6 +43,11 @@ export function createConsentsStore({ knex, clock }: { knex: Knex; clock: Clock 
         })
         .onConflict(['account_id', 'client_id'])
         .merge();
+    },
+    async forget(trx, whose) {
+      await trx('consents')
+        .where('accountId' in whose ? { account_id: whose.accountId } : { client_id: whose.clientId })
+        .delete();
     },
   };
 }

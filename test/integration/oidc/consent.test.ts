@@ -131,6 +131,25 @@ describe('consent', () => {
     expect(permissionsOn(page).granted).not.toBe('');
   });
 
+  test('goes with its client: one that is registered anew under the same id is asked about again', async () => {
+    const client = await createTestClient(server.domains);
+    const credentials = await createTestAccount(server.domains);
+    await signInForTokens(server.issuer, client, credentials);
+    await server.domains.clients.delete(client.id);
+    await createTestClient(server.domains, { metadata: { client_id: client.id } });
+    expect(isConsent((await signIn(client.id, credentials)).page)).toBe(true);
+  });
+
+  test('goes with its account, row and all', async () => {
+    const client = await createTestClient(server.domains);
+    const credentials = await createTestAccount(server.domains);
+    await signInForTokens(server.issuer, client, credentials);
+    const { id } = credentials.account;
+    expect(await server.domains.consents.find(id, client.id)).toBeDefined();
+    await server.domains.accounts.delete(id);
+    expect(await server.domains.consents.find(id, client.id)).toBeUndefined();
+  });
+
   test('offline_access is given only where prompt=consent asked for it', async () => {
     const client = await createTestClient(server.domains);
     const credentials = await createTestAccount(server.domains);
