@@ -156,7 +156,7 @@ test('a client is answered as registered, and its secret is printed when it is m
     introspect_any: false,
     allowed_origins: ['https://shop.example'],
   });
-  expect(updated).not.toHaveProperty('client_secret');
+  expect(Object.keys(updated).filter((member) => member.startsWith('client_secret'))).toEqual([]);
   expect(await tessera.json(['client', 'show', id])).toEqual(updated);
   const listed = await tessera.run(['client', 'list']);
   expect(listed).toMatchObject({ exitCode: 0, stderr: '' });
@@ -212,6 +212,13 @@ test('metadata come from a file, under the options, and say what is wrong with t
     stdout: '',
     stderr: 'error: redirect_uri: is not a member that can be registered\n',
   });
+});
+
+test('a public client on the device itself is a native one, without a secret', async () => {
+  const create = ['client', 'create', '--id', randomUUID(), '--grant', 'authorization_code', '--auth-method', 'none'];
+  const created = await tessera.json([...create, '--redirect-uri', 'http://127.0.0.1/cb']);
+  expect(created).toMatchObject({ application_type: 'native', token_endpoint_auth_method: 'none' });
+  expect(created).not.toHaveProperty('client_secret');
 });
 
 test('a scope that nobody owns is refused, naming it', async () => {
