@@ -1,6 +1,7 @@
 import { composeDomains, composeServer, openEnvironmentDatabase, type Server } from './compose.ts';
 import { type Config, loadConfig } from './config/index.ts';
 import { AppError } from './errors.ts';
+import { demoSignIn } from './playground/index.ts';
 import { createLogger, type Logger } from './telemetry/index.ts';
 
 /** The entry point of the server: configuration, parts, ports; and their end. */
@@ -26,6 +27,10 @@ async function start(
   await server.start();
   logger.info(`metrics on http://${config.metrics.host}:${server.metricsPort()}/metrics`);
   logger.info(`issuer ${config.issuer}`);
+  if (config.environment === 'development') {
+    const { email, password } = demoSignIn;
+    logger.info(`playground on ${config.issuer}/ (sign in as ${email}, password: ${password})`);
+  }
   return server;
 }
 
