@@ -5,9 +5,9 @@ import { AppError } from '../errors.ts';
 /** What went wrong, in one line that a person can act on. */
 export function toFaultLine(error: unknown): string {
   if (error instanceof AppError) return oneLine(error.message);
-  if (isDatabaseUnavailable(error)) return `the database can't be reached (${reasonOf(error)}): check DATABASE_URL`;
-  // A refusal by PostgreSQL itself, such as a wrong password or a database that does not exist, bears an SQLSTATE.
+  // PostgreSQL itself answered, and says best what it lacks: the right password, such a database, room.
   if (types.isNativeError(error) && 'severity' in error) return `the database refused: ${oneLine(error.message)}`;
+  if (isDatabaseUnavailable(error)) return `the database can't be reached (${reasonOf(error)}): check DATABASE_URL`;
   return `unexpected: ${reasonOf(error)}`;
 }
 
