@@ -129,7 +129,9 @@ describe('a code flow through the playground', () => {
   test('without an API gets a token for userinfo, and says who the person is', async () => {
     const person = new Person();
     const result = await signIn(person, ['openid', 'profile', 'email', 'address', 'phone']);
-    const asked = await person.submit(result, {}, '/userinfo');
+    const introspected = await person.submit(result, {}, '/introspect');
+    expect(answer(introspected, 'introspection')).toMatchObject({ active: true, client_id: 'demo-web' });
+    const asked = await person.submit(introspected, {}, '/userinfo');
     expect(answer(asked, 'userinfo')).toMatchObject({
       email: demoSignIn.email,
       email_verified: true,
@@ -151,6 +153,8 @@ describe('a code flow through the playground', () => {
     const refreshToken = code(result, 'refresh-token-value');
     expect(code(result, 'userinfo-command-0')).toContain(`-H 'Authorization: Bearer ${accessToken}'`);
     expect(code(result, 'introspection-command-0')).toContain(`--data-urlencode token=${accessToken}`);
+    // Who the API trusts asks about it; what is for userinfo alone, only its own client may ask about.
+    expect(code(result, 'introspection-command-0')).toContain('-u demo-service:');
     expect(code(result, 'refresh-command-0')).toContain(`--data-urlencode refresh_token=${refreshToken}`);
     expect(code(result, 'revocation-command-1')).toContain(`--data-urlencode token=${refreshToken}`);
     for (const command of ['introspection', 'refresh', 'revocation']) {
