@@ -31,7 +31,16 @@ function toAppError(error: unknown): AppError {
       retryAfterSeconds: RETRY_AFTER_SECONDS,
     });
   }
+  if (isRefusal(error)) {
+    return new AppError({ code: 'invalid_request', message: 'This request can’t be understood.', cause: error });
+  }
   return new AppError({ code: 'server_error', message: 'Something went wrong on our side.', cause: error });
+}
+
+/** What Koa's own parts throw for a request that is at fault, such as a path that leads out of the assets. */
+function isRefusal(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null || !('expose' in error) || !('status' in error)) return false;
+  return error.expose === true && typeof error.status === 'number' && error.status >= 400 && error.status < 500;
 }
 
 function answer(context: Context, pages: Pages, error: AppError): void {
