@@ -172,9 +172,7 @@ describe('after a sign-out', () => {
       { post_logout_redirect_uri: 'https://attacker.example/', client_id: unique('nobody') },
     ]) {
       const page = await new Person().open(`${server.issuer}/logout?${new URLSearchParams(parameters)}`);
-      const isRefused = page.response.status === 400 || page.url.startsWith(server.issuer);
-      expect(isRefused).toBe(true);
-      expect(page.url).not.toContain('attacker.example');
+      expect(new URL(page.url).origin).toBe(server.issuer);
       expect(linksIn(page.html).filter(isElsewhere)).toEqual([]);
     }
   });
