@@ -51,7 +51,6 @@ function resourceOfScopes(context: KoaContextWithOIDC, client: RegisteredClient,
     return callable.length === 1 && client.apis.length === 1 ? callable[0]?.identifier : undefined;
   const owners = apisOwningScopes(callable, scopes);
   if (owners.length !== 1) throw invalidTarget(owners.length > 0 ? owners : callable);
-  if (asked.length === 0 && context.oidc.params) context.oidc.params.scope = scopes.join(' ');
   return owners[0]?.identifier;
 }
 
@@ -71,9 +70,12 @@ export async function resourceServerInfo(
   const api = client && callableApis(client, registries.apis).find((candidate) => candidate.identifier === identifier);
   if (client === undefined || api === undefined) throw new errors.InvalidTarget();
   const scopes = scopesOf(api, client);
-  if (context.oidc.params?.grant_type === 'client_credentials') {
-    const unknown = [...context.oidc.requestParamScopes].find((scope) => !scopes.includes(scope));
+  const { params, requestParamScopes: asked } = context.oidc;
+  if (params?.grant_type === 'client_credentials') {
+    const unknown = [...asked].find((scope) => !scopes.includes(scope));
     if (unknown !== undefined) throw new errors.InvalidScope('requested scope is not allowed', unknown);
+    // None asked: all that the client has there (RFC 6749, section 3.3). The library refuses several resources later.
+    if (asked.size === 0 && scopes.length > 0 && !Array.isArray(params.resource)) params.scope = scopes.join(' ');
   }
   return {
     scope: scopes.join(' '),

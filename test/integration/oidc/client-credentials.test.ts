@@ -99,6 +99,14 @@ describe('scopes', () => {
     expect((await clientCredentials(server.issuer, service, { scope: read })).body.scope).toBe(read);
   });
 
+  test('left out beside an API that is named: all that the client has there, and no more', async () => {
+    const { api, service, read, write } = await serviceWithApi();
+    const reader = await createServiceClient(server.domains, read);
+    const resource = api.identifier;
+    expect((await clientCredentials(server.issuer, service, { resource })).body.scope).toBe(`${read} ${write}`);
+    expect((await clientCredentials(server.issuer, reader, { resource })).body.scope).toBe(read);
+  });
+
   test('that nobody owns are invalid_scope, also beside good ones, and never dropped in silence', async () => {
     const { api, service, read } = await serviceWithApi();
     const nobodys = unique('scope');
