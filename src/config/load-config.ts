@@ -47,22 +47,30 @@ export type Config = Readonly<{
  * @throws {AppError} `configuration`, with one line per fault, each naming its variable and what it wants
  */
 export function loadConfig(environment: NodeJS.ProcessEnv): Config {
-  const faults: string[] = [];
+  const faults: Fault[] = [];
   const given = readGiven(environment, faults);
-  const byMode = given.NODE_ENV === 'production' ? productionDefaults : developmentDefaults;
+  const isProduction = given.NODE_ENV === 'production';
+  const byMode = isProduction ? productionDefaults : developmentDefaults;
   const parsed = environmentSchema.safeParse({ ...defaults, ...byMode, ...given });
-  if (!parsed.success) {
-    faults.push(...parsed.error.issues.map((issue) => `${String(issue.path[0])} ${issue.message}`));
-    throw invalidConfiguration(faults);
+  for (const { path, message } of parsed.error?.issues ?? []) report(faults, String(path[0]), message);
+  if (isProduction) reportProductionFaults(given, faults);
+  if (given.ISSUER === undefined && /^0+$/.test(given.PORT ?? ''))
+    report(faults, 'ISSUER', 'wants a value where PORT is 0');
+  if (!parsed.success || faults.length > 0) {
+    throw new AppError({ code: 'configuration', message: faults.map(({ line }) => line).join('\n') });
   }
-  const values = parsed.data;
-  faults.push(...productionFaults(values));
-  if (values.ISSUER === undefined && values.PORT === 0) faults.push('ISSUER wants a value where PORT is 0');
-  if (faults.length > 0) throw invalidConfiguration(faults);
-  return toConfig(values);
+  return toConfig(parsed.data);
 }
 
-function readGiven(environment: NodeJS.ProcessEnv, faults: string[]): Record<string, string> {
+/** What is wrong with the setting `name`. */
+type Fault = { name: string; line: string };
+
+/** A setting is told of once: what else is wrong with it hangs on what was found first. */
+function report(faults: Fault[], name: string, want: string): void {
+  if (!faults.some((fault) => fault.name === name)) faults.push({ name, line: `${name} ${want}` });
+}
+
+function readGiven(environment: NodeJS.ProcessEnv, faults: Fault[]): Record<string, string> {
   const given: Record<string, string> = {};
   for (const name of Object.keys(environmentSchema.shape)) {
     const value = environment[name];
@@ -70,35 +78,32 @@ function readGiven(environment: NodeJS.ProcessEnv, faults: string[]): Record<str
     if (value) given[name] = value;
     if (!file) continue;
     if (value) {
-      faults.push(`${name} and ${name}_FILE are both set: keep one`);
+      faults.push({ name, line: `${name} and ${name}_FILE are both set: keep one` });
       continue;
     }
     try {
       given[name] = readFileSync(file, 'utf8').trim();
     } catch {
-      faults.push(`${name}_FILE wants a file that can be read`);
+      faults.push({ name, line: `${name}_FILE wants a file that can be read` });
     }
   }
   return given;
 }
 
-function productionFaults(values: Environment): string[] {
-  if (values.NODE_ENV !== 'production') return [];
-  const faults: string[] = [];
-  if (values.ISSUER === undefined) faults.push('ISSUER wants the https URL that people and apps reach this server by');
-  else if (!values.ISSUER.startsWith('https:') && !values.ALLOW_HTTP_ISSUER) {
-    faults.push('ISSUER wants https in production (ALLOW_HTTP_ISSUER=true only on loopback or for a trial)');
+/** Looks at the settings as they were given, so that these are told together with whatever else is wrong. */
+function reportProductionFaults(given: Readonly<Record<string, string>>, faults: Fault[]): void {
+  if (given.ISSUER === undefined) {
+    report(faults, 'ISSUER', 'wants the https URL that people and apps reach this server by');
+  } else if (!given.ISSUER.startsWith('https:') && given.ALLOW_HTTP_ISSUER !== 'true') {
+    report(faults, 'ISSUER', 'wants https in production (ALLOW_HTTP_ISSUER=true only on loopback or for a trial)');
   }
-  if (values.DATABASE_URL === undefined)
-    faults.push('DATABASE_URL wants a PostgreSQL in production: the embedded one is for development');
-  if (values.KEY_ENCRYPTION_KEY === undefined) {
-    faults.push('KEY_ENCRYPTION_KEY wants 32 random bytes in base64url in production: it is never generated there');
+  if (given.DATABASE_URL === undefined) {
+    report(faults, 'DATABASE_URL', 'wants a PostgreSQL in production: the embedded one is for development');
   }
-  return faults;
-}
-
-function invalidConfiguration(faults: readonly string[]): AppError {
-  return new AppError({ code: 'configuration', message: faults.join('\n') });
+  if (given.KEY_ENCRYPTION_KEY === undefined) {
+    const want = 'wants 32 random bytes in base64url in production: it is never generated there';
+    report(faults, 'KEY_ENCRYPTION_KEY', want);
+  }
 }
 
 function toConfig(values: Environment): Config {
