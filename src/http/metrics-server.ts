@@ -1,10 +1,12 @@
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { types } from 'node:util';
 import type { Registry } from 'prom-client';
+import { AppError } from '../errors.ts';
 
 export type MetricsServer = Readonly<{
-  /** @returns the port that it listens on, where 0 was asked for @throws the error of Node where it can't listen */
+  /** @returns the port that it listens on, where 0 was asked for @throws {AppError} `configuration` where it can't listen */
   listen(): Promise<{ port: number }>;
   close(): Promise<void>;
 }>;
@@ -36,7 +38,9 @@ export function createMetricsServer(options: {
   return Object.freeze({
     async listen() {
       server.listen({ host: options.host, port: options.port });
-      await once(server, 'listening');
+      await once(server, 'listening').catch((cause: unknown) => {
+        throw unusable(options, cause);
+      });
       return { port: (server.address() as AddressInfo).port };
     },
     async close() {
@@ -46,6 +50,15 @@ export function createMetricsServer(options: {
       await closed;
     },
   });
+}
+
+function unusable({ host, port }: { host: string; port: number }, cause: unknown): AppError {
+  const code = types.isNativeError(cause) && 'code' in cause ? cause.code : undefined;
+  const message =
+    code === 'EADDRINUSE' || code === 'EACCES'
+      ? `METRICS_PORT wants a free port that this user may open: ${port} ${code === 'EACCES' ? 'is not' : 'is taken'}`
+      : `METRICS_HOST wants an address of this machine: ${host}`;
+  return new AppError({ code: 'configuration', message, cause });
 }
 
 function answer(response: ServerResponse, status: number, text: string, type = 'text/plain; charset=utf-8'): void {
