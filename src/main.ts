@@ -14,7 +14,7 @@ async function main(): Promise<void> {
     await opened.close();
     throw error;
   });
-  stopOnSignal(server, logger);
+  stopOnSignal(server, config, logger);
 }
 
 async function start(
@@ -34,13 +34,26 @@ async function start(
   return server;
 }
 
+/**
+ * Beyond SHUTDOWN_TIMEOUT: for letting go of the database, which may hang. With the default both stay below the 30 s
+ * after which Kubernetes kills.
+ */
+const CLOSING_LIMIT_SECONDS = 4;
+
 /** A second signal changes nothing: Ctrl-C reaches the whole process group, and npm passes it on once more. */
-function stopOnSignal(server: Server, logger: Logger): void {
+function stopOnSignal(server: Server, config: Config, logger: Logger): void {
   let isStopping = false;
   const stop = async (signal: NodeJS.Signals) => {
     if (isStopping) return;
     isStopping = true;
     logger.info(`${signal}: finishing the requests in hand`);
+    setTimeout(
+      () => {
+        logger.error('stopping takes too long: what is left is cut off');
+        process.exit(1);
+      },
+      (config.shutdownTimeoutSeconds + CLOSING_LIMIT_SECONDS) * 1_000,
+    ).unref();
     try {
       await server.stop();
       logger.info('stopped');
