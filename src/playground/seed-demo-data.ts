@@ -11,7 +11,7 @@ export interface DemoAccounts {
 
 export type DemoRegistries = {
   accounts: DemoAccounts;
-  apis: Pick<Apis, 'create' | 'find' | 'update'>;
+  apis: Pick<Apis, 'create' | 'find' | 'load' | 'update'>;
   clients: Pick<Clients, 'create' | 'find' | 'update'>;
 };
 
@@ -23,9 +23,14 @@ export type DemoRegistries = {
  * @returns one line for each part that was refused, such as a client whose redirect URI would be http on a network
  */
 export async function seedDemoData(options: DemoRegistries & { issuer: string }): Promise<string[]> {
-  const outcomes = [
+  const made = [
     await ensureAccount(options.accounts),
     ...(await inTurn(demoApis, (api) => ensureApi(options.apis, api))),
+  ];
+  // Clients are checked against the APIs that this node knows; another one may have made them a moment ago.
+  await options.apis.load();
+  const outcomes = [
+    ...made,
     ...(await inTurn(demoClientsAt(options.issuer), (client) => ensureClient(options.clients, client))),
     // Last, because the client is registered for the APIs, and they name the client.
     ...(await inTurn(demoApis, ({ identifier }) => ensureIntrospection(options.apis, identifier))),

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { composeDomains, composeServer } from '../../../src/compose.ts';
 import { loadConfig } from '../../../src/config/index.ts';
 import { openDatabase } from '../../../src/database/index.ts';
+import { demoApis } from '../../../src/playground/demo-data.ts';
 import { demoClients, demoDataFaults, demoSignIn, seedDemoData } from '../../../src/playground/index.ts';
 import { createTestAccount, createTestClient } from '../../harness/factories.ts';
 import { silentLogger } from '../../harness/logger.ts';
@@ -15,6 +16,23 @@ afterAll(() => server.close());
 
 const seed = (issuer = 'http://localhost:3000') => seedDemoData({ ...server.domains, issuer });
 const newestEvent = async () => (await server.domains.audit.tail({ limit: 1 }))[0]?.id;
+
+function configOf({ databaseUrl, keyEncryptionKey }: TestServer, environment: string) {
+  return loadConfig({
+    NODE_ENV: environment,
+    ISSUER: 'https://id.example.com',
+    DATABASE_URL: databaseUrl,
+    KEY_ENCRYPTION_KEY: keyEncryptionKey,
+    LOG_LEVEL: 'silent',
+  });
+}
+
+/** Another node on the database of a server; it listens to no changes until it is started. */
+async function composeOn(other: TestServer, environment: string) {
+  const database = openDatabase({ url: other.databaseUrl, poolSize: 5, logger: silentLogger });
+  const opened = { database, directUrl: other.databaseUrl, close: () => database.close() };
+  return composeDomains(configOf(other, environment), { logger: silentLogger, opened, actor: { kind: 'system' } });
+}
 
 describe('demo data', () => {
   test('are made by several servers at once as if by one', async () => {
@@ -71,6 +89,18 @@ describe('demo data', () => {
     );
   });
 
+  test('are completed by a node that has not heard yet of the APIs that another one made', async () => {
+    const other = await startTestServer();
+    const deaf = await composeOn(other, 'test');
+    try {
+      for (const api of demoApis) expect(await other.domains.apis.create(api)).toMatchObject({ ok: true });
+      expect(await seedDemoData({ ...deaf, issuer: 'http://localhost:3000' })).toEqual([]);
+    } finally {
+      await deaf.close();
+      await other.close();
+    }
+  });
+
   test('say what could not be made, and are made as far as they can be', async () => {
     const other = await startTestServer();
     try {
@@ -84,25 +114,10 @@ describe('demo data', () => {
 });
 
 describe('in production', () => {
-  const productionConfig = () =>
-    loadConfig({
-      NODE_ENV: 'production',
-      ISSUER: 'https://id.example.com',
-      DATABASE_URL: server.databaseUrl,
-      KEY_ENCRYPTION_KEY: server.keyEncryptionKey,
-      LOG_LEVEL: 'silent',
-    });
-
   async function composeInProduction() {
-    const database = openDatabase({ url: server.databaseUrl, poolSize: 5, logger: silentLogger });
-    const opened = { database, directUrl: server.databaseUrl, close: () => database.close() };
-    const domains = await composeDomains(productionConfig(), {
-      logger: silentLogger,
-      opened,
-      actor: { kind: 'system' },
-    });
+    const domains = await composeOn(server, 'production');
     try {
-      return await composeServer(productionConfig(), domains);
+      return await composeServer(configOf(server, 'production'), domains);
     } finally {
       await domains.close();
     }
