@@ -15,10 +15,12 @@ const integer = (minimum: number, maximum: number) =>
 const seconds = integer(1, MAX_TTL_SECONDS);
 const flag = z.enum(['true', 'false'], 'wants true or false').transform((value) => value === 'true');
 const list = z.string().transform((value) =>
-  value
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== ''),
+  Object.freeze(
+    value
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => part !== ''),
+  ),
 );
 
 const cidrList = list.refine(
@@ -26,16 +28,19 @@ const cidrList = list.refine(
   'wants addresses or CIDR ranges, comma separated, such as 10.0.0.0/8',
 );
 
+/** Node's decoder passes over what is no base64: a key with a typing error would be another key. */
+const isBase64 = (value: string) => /^[\w+/-]+={0,2}$/.test(value);
+
 const encryptionKeys = list
-  .refine((keys) => keys.length > 0, 'wants 32 random bytes in base64url')
-  .transform((keys) => keys.map((key) => Buffer.from(key, 'base64url')))
   .refine(
-    (keys) => keys.every((key) => key.length === KEY_BYTES),
+    (keys) =>
+      keys.length > 0 && keys.every((key) => isBase64(key) && Buffer.from(key, 'base64url').length === KEY_BYTES),
     'wants 32 random bytes in base64url (several comma separated, newest first); make one with: openssl rand -base64 32 | tr +/ -_ | tr -d =',
-  );
+  )
+  .transform((keys) => Object.freeze(keys.map((key) => Buffer.from(key, 'base64url'))));
 
 const cookieKeys = list.refine(
-  (keys) => keys.length > 0 && keys.every((key) => Buffer.from(key, 'base64url').length >= KEY_BYTES),
+  (keys) => keys.length > 0 && keys.every((key) => isBase64(key) && Buffer.from(key, 'base64url').length >= KEY_BYTES),
   'wants at least 32 random bytes in base64url (several comma separated, newest first)',
 );
 
