@@ -1,4 +1,5 @@
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { AppError } from '../errors.ts';
 
 /** The open ports of the server. */
@@ -6,8 +7,8 @@ export type Listener = Readonly<{
   /** @throws {AppError} `configuration` where the port can't be had */
   listen(): Promise<void>;
   /**
-   * Takes no new connection, lets the requests in hand end, and cuts what is left after `timeoutSeconds`. Resolves when
-   * every connection is closed.
+   * Takes no new connection, lets the requests in hand end, and cuts what is left after `timeoutSeconds`. Connections
+   * without a request are closed at once, or after a moment where one may be on its way. Resolves when all are closed.
    */
   drain(timeoutSeconds: number): Promise<void>;
 }>;
@@ -19,6 +20,9 @@ const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 /** Longer than the idle time of usual load balancers (60 s), so that never we close what they are about to use. */
 const KEEP_ALIVE_MS = 65_000;
+
+/** How long a connection that has not sent a whole head yet is waited for while draining. */
+const HEAD_GRACE_MS = 500;
 
 const options = {
   maxHeaderSize: MAX_HEADER_BYTES,
@@ -32,15 +36,36 @@ export function createListener(
   { hosts, port }: { hosts: readonly string[]; port: number },
 ): Listener {
   const inHand = new Set<ServerResponse>();
+  const connections = new Set<Socket>();
   let isDraining = false;
   const servers: Server[] = hosts.map(() =>
     createServer(options, (request, response) => {
       response.shouldKeepAlive = !isDraining;
       inHand.add(response);
-      response.once('close', () => inHand.delete(response));
+      response.once('close', () => {
+        inHand.delete(response);
+        // An answer that had begun before the drain has promised to keep its connection.
+        if (isDraining) setImmediate(closeIdle);
+      });
       handler(request, response);
     }),
   );
+  for (const server of servers) {
+    server.on('connection', (socket) => {
+      connections.add(socket);
+      socket.once('close', () => connections.delete(socket));
+    });
+  }
+
+  function closeIdle(): void {
+    for (const server of servers) server.closeIdleConnections();
+  }
+
+  /** Node takes a connection that has never sent anything, as browsers open them in advance, for a busy one. */
+  function cutWithoutRequest(): void {
+    const busy = new Set([...inHand].map(({ req }) => req.socket));
+    for (const socket of connections) if (!busy.has(socket)) socket.destroy();
+  }
 
   return {
     async listen() {
@@ -50,11 +75,14 @@ export function createListener(
     async drain(timeoutSeconds) {
       isDraining = true;
       for (const response of inHand) if (!response.headersSent) response.shouldKeepAlive = false;
-      const timer = setTimeout(() => {
-        for (const server of servers) server.closeAllConnections();
-      }, timeoutSeconds * 1_000);
+      const timers = [
+        setTimeout(cutWithoutRequest, HEAD_GRACE_MS),
+        setTimeout(() => {
+          for (const server of servers) server.closeAllConnections();
+        }, timeoutSeconds * 1_000),
+      ];
       await Promise.all(servers.filter((server) => server.listening).map(close));
-      clearTimeout(timer);
+      for (const timer of timers) clearTimeout(timer);
     },
   };
 }
