@@ -1,0 +1,235 @@
+import { connect, type Socket } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
+import { demoClients } from '../../src/playground/demo-data.ts';
+import { openTestDatabase, type TestDatabase } from '../harness/database.ts';
+import { introspect } from '../harness/flows.ts';
+import {
+  isListening,
+  noProcessLeft,
+  processesFor,
+  type ServerProcess,
+  type ServerProcessOptions,
+  startServerProcess,
+} from '../harness/process.ts';
+import { serviceToken } from '../harness/token-requests.ts';
+import { freshFolder, until } from '../integration/database/embedded-processes.ts';
+
+const IS_GOOD_END = { exitCode: 0, signal: null };
+const SERVICE = demoClients.service;
+const RESOURCE = { scope: 'files:read', resource: 'urn:demo:files' };
+
+let folder: ReturnType<typeof freshFolder>;
+const servers: ServerProcess[] = [];
+const sockets: Socket[] = [];
+beforeAll(() => {
+  folder = freshFolder();
+});
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  for (const server of servers.splice(0)) await server.dispose();
+  await noProcessLeft(folder.path);
+});
+afterAll(() => folder.remove());
+
+async function started(options: Partial<ServerProcessOptions> = {}): Promise<ServerProcess> {
+  const server = await startServerProcess({ dataDirectory: folder.path, ...options });
+  servers.push(server);
+  await server.ready();
+  return server;
+}
+
+type Conversation = { heard(): string; write(text: string): void; isClosed(): boolean };
+
+/** A connection that is read and written by hand. */
+async function converse(server: ServerProcess): Promise<Conversation> {
+  const socket = connect(server.port, 'localhost');
+  sockets.push(socket);
+  let heard = '';
+  let isClosed = false;
+  socket.setEncoding('utf8').on('data', (text) => {
+    heard += text;
+  });
+  socket
+    .on('error', () => undefined)
+    .on('close', () => {
+      isClosed = true;
+    });
+  await new Promise((resolve) => socket.once('connect', resolve));
+  return { heard: () => heard, write: (text) => socket.write(text), isClosed: () => isClosed };
+}
+
+const BODY = new URLSearchParams({ grant_type: 'client_credentials', ...RESOURCE }).toString();
+const FIRST_PART = BODY.slice(0, 20);
+const SECOND_PART = BODY.slice(20);
+
+/** A token request of which the server has the head and the first part of the body. */
+async function requestInHand(server: ServerProcess): Promise<Conversation> {
+  const conversation = await converse(server);
+  conversation.write(
+    [
+      'POST /token HTTP/1.1',
+      `Host: localhost:${server.port}`,
+      `Authorization: Basic ${Buffer.from(`${SERVICE.id}:${SERVICE.secret}`).toString('base64')}`,
+      'Content-Type: application/x-www-form-urlencoded',
+      `Content-Length: ${BODY.length}`,
+      // The answer to this tells that the request has reached the server.
+      'Expect: 100-continue',
+      '\r\n',
+    ].join('\r\n'),
+  );
+  await until('the server expects the body', () => conversation.heard().includes('100 Continue'));
+  conversation.write(FIRST_PART);
+  return conversation;
+}
+
+async function refusesConnections(server: ServerProcess): Promise<void> {
+  await until('new connections are refused', async () => !(await isListening(server.port)));
+}
+
+describe('a request in hand', () => {
+  test.each([
+    ['SIGTERM to the server', (server: ServerProcess) => server.signal('SIGTERM')],
+    [
+      'Ctrl-C, which reaches every process of the group, twice',
+      (server: ServerProcess) => {
+        server.signalGroup('SIGINT');
+        server.signalGroup('SIGINT');
+      },
+    ],
+    [
+      'SIGTERM to the whole group, twice',
+      (server: ServerProcess) => {
+        server.signalGroup('SIGTERM');
+        server.signalGroup('SIGTERM');
+      },
+    ],
+  ])('is answered after %s; nothing new is taken, and nothing is left', async (_, signal) => {
+    const server = await started();
+    const inHand = await requestInHand(server);
+    signal(server);
+    await refusesConnections(server);
+    expect(server.hasEnded()).toBe(false);
+    inHand.write(SECOND_PART);
+    expect(await server.ended).toEqual(IS_GOOD_END);
+    expect(inHand.heard()).toMatch(/HTTP\/1\.1 200 OK\r\n.*^Connection: close\r\n.*"access_token":"/ims);
+    await noProcessLeft(folder.path);
+  });
+
+  test('that hangs is cut when SHUTDOWN_TIMEOUT has passed', async () => {
+    const server = await started({ environment: { SHUTDOWN_TIMEOUT: '1' } });
+    const inHand = await requestInHand(server);
+    expect(await server.stop()).toEqual(IS_GOOD_END);
+    expect(inHand.heard()).not.toContain('HTTP/1.1 200');
+    await until('its connection is closed', inHand.isClosed);
+  });
+
+  test('under Ctrl-C of npm start is answered too', async () => {
+    const server = await started({ command: ['npm', 'start'] });
+    const inHand = await requestInHand(server);
+    server.signalGroup('SIGINT');
+    await refusesConnections(server);
+    inHand.write(SECOND_PART);
+    await until('the request is answered', () => inHand.heard().includes('"access_token":"'));
+    await server.ended;
+    await noProcessLeft(folder.path);
+  });
+});
+
+test('connections without a request do not hold up the end: kept alive, opened in advance, or silent after half a head', async () => {
+  // Longer than this test may take.
+  const server = await started({ environment: { SHUTDOWN_TIMEOUT: '600' } });
+  const keptAlive = await converse(server);
+  keptAlive.write(`GET /health/live HTTP/1.1\r\nHost: localhost:${server.port}\r\n\r\n`);
+  await until('it is answered', () => keptAlive.heard().includes('"live"'));
+  expect(keptAlive.heard()).toMatch(/^Connection: keep-alive/im);
+  const openedInAdvance = await converse(server);
+  const silent = await converse(server);
+  silent.write('POST /token HTTP/1.1\r\n');
+  expect(await server.stop()).toEqual(IS_GOOD_END);
+  await until('they are closed', () => [keptAlive, openedInAdvance, silent].every(({ isClosed }) => isClosed()));
+});
+
+describe('whatever ends the server takes its PostgreSQL along', () => {
+  test('SIGKILL', async () => {
+    const server = await started();
+    expect(processesFor(folder.path).length).toBeGreaterThan(2);
+    server.signal('SIGKILL');
+    expect(await server.ended).toEqual({ exitCode: null, signal: 'SIGKILL' });
+    await noProcessLeft(folder.path);
+  });
+
+  test.each([
+    ['an error that nobody caught', "setImmediate(() => { throw new Error('out of order') })"],
+    ['a rejection that nobody handled', "Promise.reject(new Error('out of order'))"],
+  ])('%s, which ends it with 1 and the reason in the log', async (_, crash) => {
+    const preload = `process.on('SIGUSR2', () => { ${crash} })`;
+    const server = await started({
+      command: [process.execPath, `--import=data:text/javascript,${encodeURIComponent(preload)}`, 'src/main.ts'],
+    });
+    server.signal('SIGUSR2');
+    expect(await server.ended).toEqual({ exitCode: 1, signal: null });
+    expect(server.output()).toContain('out of order');
+    await noProcessLeft(folder.path);
+  });
+
+  test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)('%s in the middle of a start', async (signal) => {
+    const server = await startServerProcess({ dataDirectory: folder.path });
+    servers.push(server);
+    await until('PostgreSQL is being started', () => processesFor(folder.path).length > 1);
+    server.signalGroup(signal);
+    await server.ended;
+    await noProcessLeft(folder.path);
+  });
+});
+
+describe('with a PostgreSQL of its own choice', () => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await openTestDatabase();
+  });
+  afterAll(() => database.close());
+
+  /** Nobody can read tokens as long as it lasts. */
+  async function lockArtifacts(): Promise<{ waiters(): Promise<number>; release(): Promise<void> }> {
+    const locker = new pg.Client({ connectionString: database.url });
+    await locker.connect();
+    await locker.query('begin');
+    await locker.query('lock table artifacts in access exclusive mode');
+    return {
+      async waiters() {
+        const { rows } = await locker.query(
+          `select 1 from pg_locks where not granted and relation = 'artifacts'::regclass`,
+        );
+        return rows.length;
+      },
+      release: () => locker.end(),
+    };
+  }
+
+  test('an introspection that waits for a lock is answered before the end', async () => {
+    const server = await started({ environment: { DATABASE_URL: database.url } });
+    const token = await serviceToken(server.address, SERVICE, RESOURCE);
+    const lock = await lockArtifacts();
+    const answer = introspect(server.address, SERVICE, token);
+    await until('the introspection waits', async () => (await lock.waiters()) > 0);
+    server.signal('SIGTERM');
+    await refusesConnections(server);
+    await lock.release();
+    expect(await answer).toMatchObject({ status: 200, body: { active: true } });
+    expect(await server.ended).toEqual(IS_GOOD_END);
+  });
+
+  test('a statement that hangs cannot hold up the end for ever', async () => {
+    const server = await started({ environment: { DATABASE_URL: database.url, SHUTDOWN_TIMEOUT: '1' } });
+    const token = await serviceToken(server.address, SERVICE, RESOURCE);
+    const lock = await lockArtifacts();
+    const answer = introspect(server.address, SERVICE, token).catch(() => 'cut');
+    await until('the introspection waits', async () => (await lock.waiters()) > 0);
+    server.signal('SIGTERM');
+    expect(await answer).toBe('cut');
+    expect(await server.ended).toEqual({ exitCode: 1, signal: null });
+    expect(server.output()).toContain('what is left is cut off');
+    await lock.release();
+  });
+});
