@@ -403,6 +403,41 @@ describe('cookies', () => {
   });
 });
 
+describe('the form of a sign-in', () => {
+  const fields: [string, string][] = [
+    ['a NUL in the name', 'login=a%00b&password=x'],
+    ['a NUL in the password', 'login=a&password=a%00b'],
+    ['no UTF-8', 'login=%ff%fe&password=%ff'],
+    ['half of a character', 'login=%ed%a0%80&password=%ed%a0%80'],
+    ['a name of great length', `login=${'a'.repeat(8_000)}&password=x`],
+    ['a password of great length', `login=a&password=${'a'.repeat(12_000)}`],
+    ['a name given twice', 'login=a&login=b&password=x'],
+    ['a list for a name', 'login[]=a&password=x'],
+    ['an object for a name', 'login[a]=b&password[c]=d'],
+    ['a prototype', '__proto__[login]=a&constructor[prototype][password]=x'],
+    ['nothing', ''],
+    ['blanks', 'login=%20&password=%20'],
+    ['emoji', 'login=%F0%9F%91%A9&password=%F0%9F%91%A9'],
+    ['many fields', 'a=b&'.repeat(3_000)],
+  ];
+
+  test.each(fields)('with %s is refused and no fault, and the person may go on', async (_title, body) => {
+    const credentials = await createTestAccount(server.domains);
+    const person = new Person();
+    const page = await person.open(authorizationRequest(server.issuer, client.id).url);
+    const csrf = /name="_csrf" value="([^"]*)"/.exec(page.html)?.[1] ?? '';
+    const response = await person.request(`${page.url}/sign-in`, {
+      method: 'POST',
+      headers: FORM,
+      body: `_csrf=${csrf}&${body}`,
+    });
+    expect([400, 413]).toContain(response.status);
+    expect(await response.text()).toMatch(/^<!doctype html>/);
+    const { login, password } = credentials;
+    expect((await person.submit(page, { login, password }, '/sign-in')).html).toContain('name="decision"');
+  });
+});
+
 describe('an interaction that expired', () => {
   test('is a page that says so and leads back to the app, at every step of it', async () => {
     const own = await createTestClient(server.domains, { metadata: { client_uri: 'https://app.example.com/start' } });
@@ -423,7 +458,9 @@ describe('an interaction that expired', () => {
       expect(html).toContain('href="https://app.example.com/start"');
     }
     const again = await person.open(authorizationRequest(server.issuer, own.id).url);
-    expect((await person.submit(again, { ...credentials, account: '' }, '/sign-in')).html).toContain('name="decision"');
+    expect(
+      (await person.submit(again, { login: credentials.login, password: credentials.password }, '/sign-in')).html,
+    ).toContain('name="decision"');
   });
 
   /** Moves the end of a client's interactions into the past, as time would. */
