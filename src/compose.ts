@@ -142,7 +142,11 @@ export async function composeDomains(
   };
   const apis = createApis({ knex, clock, changeFeed: changes, audit: registryAudit });
   const validator = createMetadataValidator(async () => {
-    const { privateJwks } = await signingKeys.load();
+    const [{ privateJwks }] = await Promise.all([
+      signingKeys.load(),
+      // An API that another node made a moment ago counts, too.
+      apis.load(),
+    ]);
     return { config, accounts, apis, clients, consents, cookieKeys, signingKeys: privateJwks };
   });
   const clients: Clients = createClients({ knex, clock, changeFeed: changes, audit: registryAudit, validator });

@@ -45,6 +45,11 @@ export async function loadPage(knex: Knex, page: { limit: number; after?: string
   return (await query).map(toAccount);
 }
 
+/** Accounts that were made for development. */
+export async function loadDemoAccounts(knex: Knex): Promise<Account[]> {
+  return (await knex<AccountRow>('accounts').where({ is_demo: true })).map(toAccount);
+}
+
 /** Reads one account and keeps others from changing it until the transaction ends. */
 export async function lockAccount(trx: Knex.Transaction, id: string): Promise<Account | undefined> {
   const row = await trx<AccountRow>('accounts').where({ id }).forUpdate().first();

@@ -62,6 +62,8 @@ export type Accounts = Readonly<{
   authenticate(login: string, password: string): Promise<{ ok: true; account: Account } | { ok: false }>;
   /** In the order of e-mail addresses. @param page.after the e-mail address that the page before ended with */
   list(page: { limit: number; after?: string | undefined }): Promise<Account[]>;
+  /** Accounts that were made for development: no place in production. */
+  listDemo(): Promise<Account[]>;
   update(id: string, patch: AccountPatch): Promise<AccountResult>;
   setPassword(id: string, password: string): Promise<AccountResult>;
   disable(id: string): Promise<AccountResult>;
@@ -159,6 +161,8 @@ export function createAccounts(options: {
     },
 
     list: (page) => store.loadPage(knex, page),
+
+    listDemo: () => store.loadDemoAccounts(knex),
 
     update: (id, patch) =>
       change(id, 'updated', async (trx) => {

@@ -4,7 +4,7 @@ import type { Logger } from '../telemetry/index.ts';
 
 export type ChangeTopic = 'clients' | 'apis' | 'keys' | 'accounts' | 'secrets' | 'artifacts';
 /** `id` is what changed; absent: anything of the topic may have. */
-export type ChangeListener = (id?: string) => void | Promise<void>;
+type ChangeListener = (id?: string) => void | Promise<void>;
 
 /** Tells every node what was changed on one of them: by NOTIFY at once, by a poll of the revisions when one was lost. */
 export type ChangeFeed = Readonly<{

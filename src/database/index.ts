@@ -5,11 +5,9 @@
 export {
   announceChange,
   type ChangeFeed,
-  type ChangeListener,
-  type ChangeTopic,
   createChangeFeed,
 } from './change-feed.ts';
 export { type Database, openDatabase } from './database.ts';
 export { isDatabaseUnavailable } from './database-faults.ts';
-export { type MigrationStatus, migrateDown, migrateUp, migrationSettings, migrationStatus } from './migrate.ts';
+export { migrateDown, migrateUp, migrationSettings, migrationStatus } from './migrate.ts';
 export { assertSupportedServer } from './server-version.ts';

@@ -31,5 +31,4 @@ export {
   createViews,
   type ScopeView,
   type SignInPage,
-  type Views,
 } from './views.ts';

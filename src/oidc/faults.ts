@@ -2,7 +2,7 @@ import { errors } from 'oidc-provider';
 import { isDatabaseUnavailable } from '../database/index.ts';
 
 /** The answer while the database is away: never a verdict on a token, always 503 (RFC 6749, section 4.1.2.1). */
-export class TemporarilyUnavailable extends errors.OIDCProviderError {
+class TemporarilyUnavailable extends errors.OIDCProviderError {
   constructor(cause: unknown) {
     super(503, 'temporarily_unavailable');
     this.cause = cause;

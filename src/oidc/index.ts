@@ -3,9 +3,8 @@
  * oidc-provider and extending it through its public interface. The only room that imports it. Refuses to decide what
  * clients, accounts and keys are: it asks their rooms.
  */
-export { ACR_PASSWORD } from './claims.ts';
 export { createMetadataValidator } from './client-metadata-validator.ts';
-export { type Consent, type ConsentsStore, createConsentsStore } from './consents-store.ts';
+export { type ConsentsStore, createConsentsStore } from './consents-store.ts';
 export type { InteractionStep, InteractionSteps } from './interaction-steps.ts';
-export { createOidc, type Oidc } from './oidc.ts';
+export { createOidc } from './oidc.ts';
 export type { ProviderPages } from './provider-configuration.ts';

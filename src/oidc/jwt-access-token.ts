@@ -4,7 +4,7 @@ import { createLocalJWKSet, type JWK, type JWTPayload, jwtVerify } from 'jose';
 export const GRANT_ID_CLAIM = 'grant_id';
 
 /** Our clocks and those that signed may differ by this; the same as for opaque tokens. */
-export const CLOCK_TOLERANCE_SECONDS = 15;
+const CLOCK_TOLERANCE_SECONDS = 15;
 
 /** The claims of one of our own access tokens in JWT format (RFC 9068, section 2.2). */
 export type AccessTokenClaims = JWTPayload & {

@@ -3,7 +3,7 @@ import mount from 'koa-mount';
 import type { JWK, Provider } from 'oidc-provider';
 
 /** One provider with the middleware that it is reached by. */
-export type BuiltProvider = { provider: Provider; middleware: Middleware };
+type BuiltProvider = { provider: Provider; middleware: Middleware };
 
 /** The current provider. The library reads its keys and scopes once, so a change of either makes another one. */
 export type ProviderHandle = Readonly<{
@@ -13,8 +13,6 @@ export type ProviderHandle = Readonly<{
   /** Builds anew from the keys and APIs as they are now, and swaps between two requests. */
   rebuild(): Promise<void>;
 }>;
-
-export type SigningKeySet = { privateJwks: readonly JWK[]; publicJwks: readonly JWK[] };
 
 /** @param build makes a provider; a failure leaves the one before in place */
 export async function createProviderHandle(build: () => Promise<Provider>): Promise<ProviderHandle> {

@@ -1,31 +1,26 @@
 import type { Apis, Clients } from '../clients/index.ts';
-import { DEMO_USERNAME, demoClients, demoSignIn } from './demo-data.ts';
-import type { DemoAccounts } from './seed-demo-data.ts';
+import { demoClients } from './demo-data.ts';
 
 /**
  * Why a database must not serve in production: one line for each demo client, API and account in it, and how to remove
  * it, in an order in which nothing still hangs on what is removed. Empty where there are none.
  */
 export async function demoDataFaults(registries: {
-  accounts: Pick<DemoAccounts, 'findByLogin'>;
+  accounts: { listDemo(): Promise<readonly { email: string }[]> };
   apis: Pick<Apis, 'list'>;
   clients: Pick<Clients, 'find'>;
 }): Promise<string[]> {
   const [clients, apis, accounts] = await Promise.all([
     Promise.all(Object.values(demoClients).map(({ id }) => registries.clients.find(id))),
     registries.apis.list(),
-    // Whoever changed the e-mail address may have left the user name, and the password.
-    Promise.all([demoSignIn.email, DEMO_USERNAME].map((login) => registries.accounts.findByLogin(login))),
+    registries.accounts.listDemo(),
   ]);
-  const accountAt = accounts.findIndex((account) => account?.isDemo);
   return [
     ...clients
       .filter((client) => client?.isDemo)
       .map((client) => fault('client', client?.id ?? '', 'has a secret that everybody knows')),
     ...apis.filter(({ isDemo }) => isDemo).map((api) => fault('api', api.identifier, 'is for development')),
-    ...(accountAt === -1
-      ? []
-      : [fault('user', [demoSignIn.email, DEMO_USERNAME][accountAt] ?? '', 'has a password that everybody knows')]),
+    ...accounts.map(({ email }) => fault('user', email, 'has a password that everybody knows')),
   ];
 }
 

@@ -16,7 +16,7 @@ export const demoClients = {
 export const CALLBACK_PATH = '/playground/callback';
 export const SIGNED_OUT_PATH = '/playground/signed-out';
 
-export const DEMO_USERNAME = 'demo';
+const DEMO_USERNAME = 'demo';
 
 /** Every claim of OpenID Connect Core 1.0, section 5.1, has something to show. */
 export const demoAccount = {

@@ -4,7 +4,7 @@ import { demoAccount, demoApis, demoClients, demoClientsAt } from './demo-data.t
 type Outcome = { ok: true } | { ok: false; code: string; reason: string };
 
 /** What the demo data need to know of accounts. */
-export interface DemoAccounts {
+interface DemoAccounts {
   create(account: typeof demoAccount): Promise<Outcome>;
   findByLogin(login: string): Promise<{ isDemo: boolean } | undefined>;
 }
