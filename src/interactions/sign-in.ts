@@ -57,7 +57,7 @@ export async function submitSignIn(context: StepContext, dependencies: SignInDep
   const attempt = { login, address: context.ip };
   const limit = await limits.check(attempt);
   if (!limit.isAllowed) {
-    await record(context, step, dependencies, { type: 'sign_in.limited', reason: 'too_many_for_account' });
+    await record(context, step, dependencies, { type: 'sign_in.limited', reason: limit.reason });
     context.status = 429;
     context.set('Retry-After', String(limit.retryAfterSeconds));
     const { retryAfterSeconds } = limit;

@@ -14,7 +14,10 @@ import { toClientNetwork } from './client-network.ts';
 
 /** `login` as it was typed, whether anyone has that name or not; `address` is the client's, IPv4 or IPv6. */
 export type SignInAttempt = Readonly<{ login: string; address: string }>;
-type SignInDecision = Readonly<{ isAllowed: true } | { isAllowed: false; retryAfterSeconds: number }>;
+type SignInDecision = Readonly<
+  | { isAllowed: true }
+  | { isAllowed: false; retryAfterSeconds: number; reason: 'too_many_for_account' | 'too_many_for_address' }
+>;
 
 /**
  * Every attempt goes `check` → verify the password → exactly one of `failed`, `succeeded`, `undecided`. None of them throws
@@ -110,10 +113,10 @@ export function createSignInLimits(options: {
   return Object.freeze<SignInLimits>({
     async check(attempt) {
       const keys = keysOf(attempt);
-      const ofName = await take(byNameAndAddress, keys.both);
+      const ofName = await take(byNameAndAddress, keys.both, 'too_many_for_account');
       // What is refused here takes nothing from the address: one person's stubbornness must not block their whole office.
       if (!ofName.isAllowed) return ofName;
-      const ofAddress = await take(byAddress, keys.network);
+      const ofAddress = await take(byAddress, keys.network, 'too_many_for_address');
       if (!ofAddress.isAllowed) {
         await byNameAndAddress.reward(keys.both);
         return ofAddress;
@@ -141,12 +144,16 @@ export function createSignInLimits(options: {
   });
 }
 
-async function take(counter: RateLimiterAbstract, key: string): Promise<SignInDecision> {
+async function take(
+  counter: RateLimiterAbstract,
+  key: string,
+  reason: Extract<SignInDecision, { isAllowed: false }>['reason'],
+): Promise<SignInDecision> {
   try {
     await counter.consume(key);
     return { isAllowed: true };
   } catch (refusal) {
     if (!(refusal instanceof RateLimiterRes)) throw refusal;
-    return { isAllowed: false, retryAfterSeconds: Math.max(1, Math.ceil(refusal.msBeforeNext / 1000)) };
+    return { isAllowed: false, reason, retryAfterSeconds: Math.max(1, Math.ceil(refusal.msBeforeNext / 1000)) };
   }
 }

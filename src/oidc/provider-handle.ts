@@ -1,6 +1,6 @@
 import type { Middleware } from 'koa';
 import mount from 'koa-mount';
-import type { JWK, Provider } from 'oidc-provider';
+import type { Provider } from 'oidc-provider';
 
 /** One provider with the middleware that it is reached by. */
 type BuiltProvider = { provider: Provider; middleware: Middleware };
