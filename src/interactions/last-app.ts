@@ -2,13 +2,14 @@ import type { Context } from 'koa';
 import type { Clients } from '../clients/index.ts';
 import { type ClientView, toClientView } from '../http/index.ts';
 
-const COOKIE = 'tessera_app';
+/** Over https the prefix keeps a sibling domain from setting it (RFC 6265bis, section 4.1.3.2). */
+const cookieName = ({ secure }: Context) => (secure ? '__Host-tessera_app' : 'tessera_app');
 /** Who comes back to a sign-in that was left open, comes back within a day. */
 const REMEMBERED_MS = 24 * 60 * 60 * 1000;
 
 /** Notes which app a browser came from, so that the page of an expired sign-in can lead back to it. */
 export function rememberApp(context: Context, clientId: string): void {
-  context.cookies.set(COOKIE, Buffer.from(clientId).toString('base64url'), {
+  context.cookies.set(cookieName(context), Buffer.from(clientId).toString('base64url'), {
     httpOnly: true,
     sameSite: 'lax',
     secure: context.secure,
@@ -18,7 +19,7 @@ export function rememberApp(context: Context, clientId: string): void {
 
 /** The app that a browser came from last, with the best address to start again at. */
 export async function recallApp(context: Context, clients: Clients): Promise<ClientView | undefined> {
-  const clientId = context.cookies.get(COOKIE);
+  const clientId = context.cookies.get(cookieName(context));
   if (clientId === undefined) return undefined;
   const client = await clients.find(Buffer.from(clientId, 'base64url').toString());
   if (client === undefined) return undefined;
