@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net';
 import { composeDomains, composeServer, openEnvironmentDatabase, type Server } from './compose.ts';
 import { type Config, loadConfig } from './config/index.ts';
 import { AppError } from './errors.ts';
@@ -25,7 +26,8 @@ async function start(
   const domains = await composeDomains(config, { logger, opened, actor: { kind: 'system' } });
   const server = await composeServer(config, domains);
   await server.start();
-  logger.info(`metrics on http://${config.metrics.host}:${server.metricsPort()}/metrics`);
+  const { host } = config.metrics;
+  logger.info(`metrics on http://${isIPv6(host) ? `[${host}]` : host}:${server.metricsPort()}/metrics`);
   logger.info(`issuer ${config.issuer}`);
   if (config.environment === 'development') {
     const { email, password } = demoSignIn;
