@@ -1,52 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createAudit } from '../../../src/audit/index.ts';
 import { type Database, isDatabaseUnavailable, openDatabase } from '../../../src/database/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
+import { type DatabaseWay, openDatabaseWay } from '../../harness/database-way.ts';
 import { silentLogger } from '../../harness/logger.ts';
 
-/** A way to PostgreSQL that can be cut and opened again, on one port. */
-async function openWay(target: URL) {
-  const sockets = new Set<Socket>();
-  let server: Server;
-  let port = 0;
-  async function open(): Promise<void> {
-    server = createServer((near) => {
-      const far = connect(Number(target.port), target.hostname);
-      for (const [from, to] of [
-        [near, far],
-        [far, near],
-      ] as const) {
-        sockets.add(from);
-        from.on('error', () => to.destroy()).on('close', () => to.destroy());
-        from.pipe(to);
-      }
-    });
-    server.listen(port, '127.0.0.1');
-    await once(server, 'listening');
-    port = (server.address() as AddressInfo).port;
-  }
-  async function cut(): Promise<void> {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-    sockets.clear();
-    await once(server, 'close');
-  }
-  await open();
-  const url = new URL(target);
-  url.hostname = '127.0.0.1';
-  url.port = String(port);
-  return { url: url.href, open, cut };
-}
-
 let testDatabase: TestDatabase;
-let way: Awaited<ReturnType<typeof openWay>>;
+let way: DatabaseWay;
 let database: Database;
 beforeAll(async () => {
   testDatabase = await openTestDatabase();
-  way = await openWay(new URL(testDatabase.url));
+  way = await openDatabaseWay(testDatabase.url);
   database = openDatabase({ url: way.url, poolSize: 4, logger: silentLogger });
 });
 afterAll(async () => {

@@ -1,0 +1,86 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { asSuperuser } from '../harness/database.ts';
+import { type DatabaseWay, openDatabaseWay } from '../harness/database-way.ts';
+import { createServiceClient, createTestApi, type TestClient } from '../harness/factories.ts';
+import { type ServerProcess, startServerProcess } from '../harness/process.ts';
+import { startTestServer, type TestServer } from '../harness/server.ts';
+import { clientCredentials, isActive, serviceToken } from '../harness/token-requests.ts';
+import { until } from '../integration/database/embedded-processes.ts';
+
+/** Where changes are made; `server` is the other node, which hears of them by way of `way`. */
+let changing: TestServer;
+let way: DatabaseWay;
+let server: ServerProcess;
+let folder: string;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'tessera-lost-'));
+  changing = await startTestServer();
+  way = await openDatabaseWay(changing.databaseUrl);
+  server = await startServerProcess({
+    dataDirectory: folder,
+    environment: {
+      NODE_ENV: 'test',
+      DATABASE_URL: changing.databaseUrl,
+      DATABASE_DIRECT_URL: way.url,
+      KEY_ENCRYPTION_KEY: changing.keyEncryptionKey,
+    },
+  });
+  await server.ready();
+});
+afterAll(async () => {
+  await server.dispose();
+  await way.cut();
+  await changing.close();
+  rmSync(folder, { recursive: true });
+});
+
+async function warnings(): Promise<unknown> {
+  const response = await fetch(`${server.address}/health/ready`);
+  expect(response.status).toBe(200);
+  return ((await response.json()) as { warnings?: unknown }).warnings;
+}
+
+/** An API that is new to the node, and a client for it. */
+async function registerSomething(): Promise<{ client: TestClient; scope: string }> {
+  const api = await createTestApi(changing.domains);
+  const scope = api.scopes[0]?.scope ?? '';
+  return { client: await createServiceClient(changing.domains, scope), scope };
+}
+
+async function isHonoured({ client, scope }: { client: TestClient; scope: string }): Promise<boolean> {
+  return (await clientCredentials(server.address, client, { scope })).status === 200;
+}
+
+test('with the connection that listens for changes cut, a node warns, stays ready, and follows by asking', async () => {
+  const before = await registerSomething();
+  await until('a change is honoured', () => isHonoured(before));
+  const token = await serviceToken(server.address, before.client, { scope: before.scope });
+
+  await way.cut();
+  await until('the node warns', async () => (await warnings()) !== undefined);
+  const meanwhile = await registerSomething();
+  await until('a change that nobody told of is honoured', () => isHonoured(meanwhile));
+  await changing.domains.clients.delete(before.client.id);
+  await until('a deleted client is refused', async () => !(await isHonoured(before)));
+  const stranger = await createServiceClient(changing.domains, meanwhile.scope, { mayIntrospectAny: true });
+  expect(await isActive(server.address, stranger, token)).toBe(false);
+
+  await way.open();
+  await until('the warning ends', async () => (await warnings()) === undefined);
+  const afterwards = await registerSomething();
+  await until('a change is honoured', () => isHonoured(afterwards));
+});
+
+test('a listening connection that PostgreSQL ends is made again by itself', async () => {
+  const database = new URL(changing.databaseUrl).pathname.slice(1);
+  await asSuperuser(
+    `select pg_terminate_backend(pid) from pg_stat_activity
+     where datname = '${database}' and application_name = 'tessera listen'`,
+  );
+  const change = await registerSomething();
+  await until('a change is honoured', () => isHonoured(change));
+  await until('no warning is left', async () => (await warnings()) === undefined);
+});
