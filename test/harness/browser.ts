@@ -42,6 +42,9 @@ function launch(executablePath: string | undefined, environment: Record<string, 
   });
 }
 
+/** For one step of a person; more is a fault, on the busiest machine. */
+const PATIENCE_MS = 15_000;
+
 /** Runs in the page, before its own scripts. */
 const REPORT_VIOLATIONS = `document.addEventListener('securitypolicyviolation', ({ effectiveDirective, blockedURI }) => {
   console.error('violates ' + effectiveDirective + ': ' + blockedURI);
@@ -60,6 +63,7 @@ export type Visit = {
 /** @param options of Playwright, such as `javaScriptEnabled`, `locale` or `viewport` */
 export async function visit(browser: Browser, options: ContextOptions = {}): Promise<Visit> {
   const context = await browser.newContext({ locale: 'en', ...options });
+  context.setDefaultTimeout(PATIENCE_MS);
   const complaints: string[] = [];
   /** Chromium reports every document with an error status on the console; that status is the test's to judge. */
   const refusedDocuments = new Set<string>();

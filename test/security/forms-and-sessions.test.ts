@@ -132,7 +132,7 @@ describe('an interaction', () => {
     for (const path of ['', '/sign-in', '/consent', '/cancel']) {
       const seen = await stranger.open(`${server.issuer}/interaction/${uidOf(page)}${path}`);
       expect(`${path} ${seen.response.status} ${errorOnPage(seen.html)}`).toBe(`${path} 400 invalid_request`);
-      expect(seen.html).toContain('This sign-in took too long');
+      expect(seen.html).toContain('This sign-in is no longer open');
       expect(seen.html).not.toContain(credentials.login);
     }
     expect((await stranger.open(own.url)).response.status).toBe(200);

@@ -309,7 +309,7 @@ describe('error', () => {
   test('bears the protocol’s code while its words follow a finer one of ours', () => {
     const html = views.render('error', { ...error, code: 'session_not_found', oauthCode: 'invalid_request' }, 'en');
     expect(html).toContain('data-error="invalid_request"');
-    expect(html).toContain('>This sign-in took too long</h1>');
+    expect(html).toContain('>This sign-in is no longer open</h1>');
   });
 
   test('shows the description where the code is unknown', () => {
