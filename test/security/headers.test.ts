@@ -50,6 +50,7 @@ function requestsTo(client: TestClient): Record<string, RawRequest> {
     'unknown interaction': { path: '/interaction/nothing', headers: HTML },
     'sign-out page': { path: '/logout', headers: HTML },
     'signed-out page': { path: '/logout/success', headers: HTML },
+    'first page': { path: '/', headers: HTML },
     'unknown page': { path: '/nothing', headers: HTML },
     'unknown address as JSON': { path: '/nothing', headers: JSON_WANTED },
     'form of another kind': { method: 'POST', path: '/authorize', headers: { ...HTML, 'content-type': 'text/xml' } },
