@@ -6,8 +6,8 @@ import { printAnswer } from './answer.ts';
 import { addCommandGroup } from './command-group.ts';
 import { commandLogger } from './open-domains.ts';
 
-/** Two of them for migrations: one holds the lock that lets migrators wait for one another. */
-const POOL_SIZE = 4;
+/** For the look at what is pending; migrating has connections of its own. */
+const POOL_SIZE = 2;
 
 export function addMigrateCommands(program: Command): void {
   const migrate = addCommandGroup(program, 'migrate', 'the database schema');

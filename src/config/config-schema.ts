@@ -72,7 +72,7 @@ export const environmentSchema = z.object({
   ALLOW_HTTP_ISSUER: flag,
   DATABASE_URL: databaseUrl.optional(),
   DATABASE_DIRECT_URL: databaseUrl.optional(),
-  // Migrating takes two connections of one of the two pools.
+  // Shared out between two pools, in each of which one slow statement must not keep all others waiting.
   DATABASE_POOL_SIZE: integer(4, 1_000),
   KEY_ENCRYPTION_KEY: encryptionKeys.optional(),
   COOKIE_KEYS: cookieKeys.optional(),
