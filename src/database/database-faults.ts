@@ -21,7 +21,7 @@ const UNAVAILABLE_SQLSTATE = /^(08|28|53|57|58)|^(25006|3D000|55000)$/;
 
 /** Messages of `pg` and `knex` that bear no code. */
 const UNAVAILABLE_MESSAGE =
-  /connection terminated|timeout exceeded when trying to connect|timeout acquiring a connection|connection error and is not queryable|client has encountered a connection error|pool is (draining|destroyed)|after calling end on the pool/i;
+  /connection terminated|query read timeout|timeout exceeded when trying to connect|timeout acquiring a connection|connection error and is not queryable|client has encountered a connection error|pool is (draining|destroyed)|after calling end on the pool/i;
 
 /** Whether an error says that the database could not be asked, so that the honest answer is 503 and never a verdict. */
 export function isDatabaseUnavailable(error: unknown): boolean {

@@ -7,6 +7,8 @@ export type Database = Readonly<{ knex: Knex; pool: pg.Pool; url: string; close(
 
 /** A statement that takes longer is ended by PostgreSQL, so that a stuck one can't hold a connection for ever. */
 const STATEMENT_TIMEOUT_MS = 15_000;
+/** A database that is silent, frozen or behind a network that drops packets, can't end a statement: then we give up on it. */
+const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 2_000;
 const CONNECT_TIMEOUT_MS = 3_000;
 /** How long a query may wait for a free connection before its request is answered with 503. */
 const ACQUIRE_TIMEOUT_MS = 5_000;
@@ -15,13 +17,20 @@ const ACQUIRE_TIMEOUT_MS = 5_000;
  * Opens the connection pools; no connection is made before the first query.
  *
  * @param poolSize connections at the most, shared out between the two pools
+ * @param answerTimeoutMs how long an answer is waited for, in milliseconds
  */
-export function openDatabase(options: { url: string; poolSize: number; logger: Logger }): Database {
+export function openDatabase(options: {
+  url: string;
+  poolSize: number;
+  logger: Logger;
+  answerTimeoutMs?: number;
+}): Database {
   const connection = {
     connectionString: options.url,
     application_name: 'tessera',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     statement_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS,
     keepAlive: true,
   };
   const hotSize = Math.max(1, Math.ceil(options.poolSize / 2));

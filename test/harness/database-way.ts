@@ -7,6 +7,9 @@ export type DatabaseWay = {
   open(): Promise<void>;
   /** Every connection ends, and none is made until it is opened again. */
   cut(): Promise<void>;
+  /** Connections stay, and nothing gets through until `resume`, as in a network that drops packets. */
+  silence(): void;
+  resume(): void;
 };
 
 /** A way to PostgreSQL that can be cut and opened again, on one port. */
@@ -45,9 +48,17 @@ export async function openDatabaseWay(databaseUrl: string): Promise<DatabaseWay>
     await closed;
   }
 
+  function silence(): void {
+    for (const socket of sockets) socket.pause();
+  }
+
+  function resume(): void {
+    for (const socket of sockets) socket.resume();
+  }
+
   await open();
   const url = new URL(target);
   url.hostname = '127.0.0.1';
   url.port = String(port);
-  return { url: url.href, open, cut };
+  return { url: url.href, open, cut, silence, resume };
 }
