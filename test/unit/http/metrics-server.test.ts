@@ -42,7 +42,9 @@ describe('the metrics server', () => {
     const first = createMetricsServer({ host: '127.0.0.1', port: 0, registry });
     const { port } = await first.listen();
     const second = createMetricsServer({ host: '127.0.0.1', port, registry });
-    await expect(second.listen()).rejects.toMatchObject({ message: `METRICS_PORT wants a free port that this user may open: ${port} is taken` });
+    await expect(second.listen()).rejects.toMatchObject({
+      message: `METRICS_PORT wants a free port that this user may open: ${port} is taken`,
+    });
     await second.close();
     await first.close();
     await first.close();
