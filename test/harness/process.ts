@@ -15,7 +15,7 @@ const PROGRAM_PARTS = ['src', 'config', 'views', 'migrations', 'package.json'];
 const FIRST_PORT = 20_000;
 const PORT_COUNT = 10_000;
 
-export type Ended = { exitCode: number | null; signal: NodeJS.Signals | null };
+type Ended = { exitCode: number | null; signal: NodeJS.Signals | null };
 
 export type ServerProcess = Readonly<{
   pid: number;
