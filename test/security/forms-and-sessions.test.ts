@@ -136,6 +136,12 @@ describe('an interaction', () => {
       expect(seen.html).not.toContain(credentials.login);
     }
     expect((await stranger.open(own.url)).response.status).toBe(200);
+    // Not even where their own interaction's cookie is sent along to the address of the other one.
+    for (const name of ['tessera_interaction', 'tessera_interaction.sig']) {
+      stranger.setCookie(name, stranger.cookies()[name] ?? '', '/');
+    }
+    expect((await stranger.open(own.url)).response.status).toBe(200);
+    expect((await stranger.open(page.url)).response.status).toBe(400);
   });
 
   test('of an attacker takes no password of a victim: signing in by posting there is refused', async () => {
