@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
@@ -10,7 +11,7 @@ import { seedDemoData } from '../../src/playground/index.ts';
 import { openTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { createServiceClient, createTestApi, createTestClient, type TestClient } from '../harness/factories.ts';
 import { authorizationRequest } from '../harness/flows.ts';
-import { freePort, type ServerProcess, startServerProcess } from '../harness/process.ts';
+import { CHECKOUT, freePort, type ServerProcess, startServerProcess } from '../harness/process.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
 
 const ISSUER = 'https://id.example.com';
@@ -87,7 +88,10 @@ describe('production refuses to start', () => {
 
   describe('on a database', () => {
     let database: TestDatabase;
-    afterEach(() => database.close());
+    afterEach(async () => {
+      for (const server of servers.splice(0)) await server.dispose();
+      await database.close();
+    });
 
     const settings = () => ({ ISSUER, DATABASE_URL: database.url, KEY_ENCRYPTION_KEY: newKey() });
 
@@ -98,15 +102,34 @@ describe('production refuses to start', () => {
       expect(tables).toEqual([]);
     });
 
-    test('with demo data, naming each and how to remove it', async () => {
+    test('with demo data, naming each and how to remove it; and starts when that was done', async () => {
       database = await openTestDatabase();
       const node = await startTestServer({ node: { databaseUrl: database.url, keyEncryptionKey: newKey() } });
       await seedDemoData({ ...node.domains, issuer: node.issuer });
       await node.close();
-      const lines = await refusal({ ...settings(), KEY_ENCRYPTION_KEY: node.keyEncryptionKey });
-      for (const id of ['demo-web', 'demo-service', 'urn:demo:files', 'urn:demo:notes', 'demo@example.com']) {
-        expect(lines).toContainEqual(expect.stringMatching(`^DATABASE_URL has demo data: .*tessera .* delete ${id}$`));
+      const environment = { ...settings(), KEY_ENCRYPTION_KEY: node.keyEncryptionKey };
+      const lines = await refusal(environment);
+      const commands = lines.map(
+        (line) => /^DATABASE_URL has demo data: .*; remove it with: tessera (.*)$/.exec(line)?.[1],
+      );
+      for (const id of [
+        'demo-web',
+        'demo-service',
+        'demo-native',
+        'urn:demo:files',
+        'urn:demo:notes',
+        'demo@example.com',
+      ]) {
+        expect(commands).toContainEqual(expect.stringMatching(` delete ${id}$`));
       }
+      for (const command of commands) {
+        execFileSync(process.execPath, ['src/cli/tessera.ts', ...String(command).split(' ')], {
+          cwd: CHECKOUT,
+          env: { PATH: process.env.PATH, NODE_ENV: 'production', ...environment },
+        });
+      }
+      const server = await start(environment);
+      await server.ready();
     });
 
     test('that was set up with another KEY_ENCRYPTION_KEY, and changes nothing in it', async () => {
