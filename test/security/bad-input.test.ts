@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { Agent, request as httpRequest } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import {
@@ -46,6 +46,11 @@ function rightRequest(path: EndpointPath): Pair[] {
       return [];
   }
 }
+
+/** Bytes without any order, the same in every run. */
+const NOISE = Buffer.concat(
+  Array.from({ length: 32 }, (_, index) => createHash('sha256').update(String(index)).digest()),
+);
 
 const isAuthenticated = (path: EndpointPath) => ['/token', '/introspect', '/revoke'].includes(path);
 
@@ -355,13 +360,17 @@ describe('a body', () => {
     }
   });
 
+  test('that would be too long as a URL is refused in place of a redirect that nobody can read', async () => {
+    for (const path of ['/authorize', '/logout']) {
+      const body = Buffer.from(`state=${'\u00e9'.repeat(5_000)}`);
+      const answer = await rawRequest(server.address, { method: 'POST', path, headers: FORM, body });
+      expectAnswered(answer, path);
+      expect(answer.status).toBe(413);
+    }
+  });
+
   test('of raw bytes, of nothing, and of an encoding that isn’t what it says, is no fault', async () => {
-    const bodies = [
-      Buffer.alloc(0),
-      Buffer.from([0xff, 0xfe, 0x00, 0x3d, 0x26]),
-      randomBytes(5_000),
-      Buffer.from('&&&==&='),
-    ];
+    const bodies = [Buffer.alloc(0), Buffer.from([0xff, 0xfe, 0x00, 0x3d, 0x26]), NOISE, Buffer.from('&&&==&=')];
     for (const path of [...formPaths, '/interaction/x/sign-in', '/interaction/x/consent']) {
       for (const body of bodies) {
         for (const extra of [
