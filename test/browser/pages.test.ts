@@ -86,6 +86,14 @@ describe('the sign-in page', () => {
     await visitor.context.close();
   });
 
+  test('shows the first letter of an app whose logo the content security policy would refuse', async () => {
+    const { context, page, complaints } = await newVisit();
+    await page.goto(request((await createClient({ logo_uri: `${app.origin}/logo.svg` })).id));
+    expect(await page.textContent('.client__initial')).toBe('D');
+    expect(complaints).toEqual([]);
+    await context.close();
+  });
+
   test.each(['en', 'de'])('has no faults with any of its errors, in %s', async (locale) => {
     const visitor = await newVisit(locale);
     const { page } = visitor;
