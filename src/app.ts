@@ -29,7 +29,7 @@ export function createApp(parts: AppParts): Koa {
   app.silent = true;
   app.use(ownAddress({ issuer: config.issuer, trustedProxies: config.trustedProxies }));
   for (const observer of parts.observers) app.use(observer);
-  app.use(securityHeaders({ isSecure: config.issuer.startsWith('https:') }));
+  app.use(securityHeaders(config));
   app.use(respondToErrors({ pages }));
   app.use(parts.health);
   app.use(mount('/assets', assets()));

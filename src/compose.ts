@@ -11,11 +11,9 @@ import {
   type ChangeFeed,
   createChangeFeed,
   type Database,
-  migrateUp,
-  migrationStatus,
+  ensureSchema,
   openDatabase,
 } from './database/index.ts';
-import { AppError } from './errors.ts';
 import {
   createCsrf,
   createHealth,
@@ -25,7 +23,7 @@ import {
   createRequestLog,
   createRequestMetrics,
   createViews,
-  type HealthCheck,
+  healthChecks,
   trustsPeer,
 } from './http/index.ts';
 import { createProviderPages, interactionRoutes } from './interactions/index.ts';
@@ -40,7 +38,7 @@ import {
 } from './keys/index.ts';
 import { createSignInLimits } from './limits/index.ts';
 import { type ConsentsStore, createConsentsStore, createMetadataValidator, createOidc } from './oidc/index.ts';
-import { demoDataFaults, playgroundRoutes, seedDemoData } from './playground/index.ts';
+import { playgroundRoutes, settleDemoData } from './playground/index.ts';
 import { createMetrics, knexPoolUse, type Logger, pgPoolUse } from './telemetry/index.ts';
 import { type ArtifactStore, createPostgresArtifactStore, sweepExpiredArtifacts } from './tokens/index.ts';
 
@@ -57,6 +55,7 @@ export type OpenedDatabase = Readonly<{
 /** Everything below the protocol, as the server and the command line both want it. */
 export type Domains = Readonly<{
   logger: Logger;
+  clock: Clock;
   database: Database;
   directUrl: string;
   changes: ChangeFeed;
@@ -106,7 +105,7 @@ export async function composeDomains(
   const clock = options.clock ?? systemClock;
   const { database, directUrl } = opened;
   const { knex } = database;
-  await assureSchema(config, database, logger);
+  await ensureSchema(knex, { isProduction: config.isProduction, logger });
 
   const changes = createChangeFeed({ url: directUrl, knex, logger });
   const audit = createAudit({ knex, clock, logger });
@@ -160,6 +159,7 @@ export async function composeDomains(
 
   return {
     logger,
+    clock,
     database,
     directUrl,
     changes,
@@ -181,21 +181,6 @@ export async function composeDomains(
   };
 }
 
-/** Development migrates by itself; in production a schema changes when an operator says so. */
-async function assureSchema(config: Config, database: Database, logger: Logger): Promise<void> {
-  if (!config.isProduction) {
-    const applied = await migrateUp(database.knex);
-    if (applied.length > 0) logger.info({ migrations: applied.length }, 'the database schema is up to date');
-    return;
-  }
-  const { pending } = await migrationStatus(database.knex);
-  if (pending.length === 0) return;
-  throw new AppError({
-    code: 'configuration',
-    message: `DATABASE_URL wants ${pending.length} migration(s) first: run "tessera migrate up"`,
-  });
-}
-
 export type Server = Readonly<{
   /** Resolves when requests are answered. */
   start(): Promise<void>;
@@ -208,11 +193,10 @@ export type Server = Readonly<{
 }>;
 
 /** Builds the whole server on its domains, ready to start. */
-export async function composeServer(config: Config, domains: Domains, clock: Clock = systemClock): Promise<Server> {
-  const { accounts, clients, apis, audit, changes, database, logger, secrets } = domains;
-  const isSecure = config.issuer.startsWith('https:');
+export async function composeServer(config: Config, domains: Domains): Promise<Server> {
+  const { accounts, clients, apis, audit, changes, clock, database, logger, secrets } = domains;
   const pages = createPages({ views: createViews({ viewsDirectory }) });
-  const csrf = createCsrf({ key: secrets.csrfKey, isSecure });
+  const csrf = createCsrf({ key: secrets.csrfKey, isSecure: config.isSecure });
   const limits = createSignInLimits({
     pool: database.pool,
     limits: config.signInLimits,
@@ -233,8 +217,13 @@ export async function composeServer(config: Config, domains: Domains, clock: Clo
     databaseUrl: domains.directUrl,
     logger,
     sweep: config.sweep,
-    sweepArtifacts: async (batchSize) =>
-      Math.max(await sweepExpiredArtifacts({ pool: database.pool, clock, batchSize }), await limits.sweep(batchSize)),
+    sweeps: [
+      {
+        name: 'artifacts',
+        sweep: (batchSize) => sweepExpiredArtifacts({ pool: database.pool, clock, batchSize }),
+      },
+      { name: 'sign-in attempts', sweep: limits.sweep },
+    ],
   });
   const app = createApp({
     config,
@@ -270,46 +259,4 @@ export async function composeServer(config: Config, domains: Domains, clock: Clo
       await domains.close();
     },
   };
-}
-
-/**
- * Demo data are for development, where they are made at every start. Their passwords are known to everybody: production
- * does not start on a database that has them.
- */
-async function settleDemoData(config: Config, domains: Domains): Promise<void> {
-  if (config.isProduction) {
-    const faults = await demoDataFaults(domains);
-    if (faults.length > 0) throw new AppError({ code: 'configuration', message: faults.join('\n') });
-  } else if (config.environment === 'development') {
-    const refusals = await seedDemoData({ ...domains, issuer: config.issuer });
-    for (const reason of refusals) domains.logger.warn({ reason }, 'a part of the demo data was refused');
-  }
-}
-
-/** A migration is applied now and then, not every second. */
-const SCHEMA_BELIEVED_FOR_MS = 60_000;
-
-function healthChecks({ database, changes }: Domains): HealthCheck[] {
-  return [
-    {
-      name: 'database',
-      reason: 'the database does not answer',
-      check: async () => {
-        await database.pool.query('select 1');
-        return true;
-      },
-    },
-    {
-      name: 'schema',
-      reason: 'database migrations are pending, or can’t be told',
-      believedForMs: SCHEMA_BELIEVED_FOR_MS,
-      check: async () => (await migrationStatus(database.knex)).pending.length === 0,
-    },
-    {
-      name: 'changes',
-      reason: 'changes on other nodes are seen late: the connection that listens for them is down',
-      isWarning: true,
-      check: () => changes.isListening(),
-    },
-  ];
 }

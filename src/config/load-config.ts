@@ -12,6 +12,8 @@ export type Config = Readonly<{
   port: number;
   /** The issuer identifier: an origin, without a slash at its end (RFC 8414, section 2). */
   issuer: string;
+  /** Whether people reach the issuer by https, so that cookies may be kept to it. */
+  isSecure: boolean;
   database: Readonly<{
     /** Absent: the embedded PostgreSQL under `dataDirectory`. */
     url: string | undefined;
@@ -108,12 +110,14 @@ function reportProductionFaults(given: Readonly<Record<string, string>>, faults:
 
 function toConfig(values: Environment): Config {
   const secrets = { keyEncryptionKeys: values.KEY_ENCRYPTION_KEY, cookieKeys: values.COOKIE_KEYS };
+  const issuer = values.ISSUER ?? `http://localhost:${values.PORT}`;
   const config: Config = {
     environment: values.NODE_ENV,
     isProduction: values.NODE_ENV === 'production',
     hosts: values.HOST,
     port: values.PORT,
-    issuer: values.ISSUER ?? `http://localhost:${values.PORT}`,
+    issuer,
+    isSecure: issuer.startsWith('https:'),
     database: Object.freeze({
       url: values.DATABASE_URL,
       directUrl: values.DATABASE_DIRECT_URL ?? values.DATABASE_URL,

@@ -9,5 +9,6 @@ export {
 } from './change-feed.ts';
 export { type Database, openDatabase } from './database.ts';
 export { isDatabaseUnavailable } from './database-faults.ts';
+export { ensureSchema } from './ensure-schema.ts';
 export { migrateDown, migrateUp, migrationSettings, migrationStatus } from './migrate.ts';
 export { assertSupportedServer } from './server-version.ts';

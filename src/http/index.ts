@@ -6,7 +6,8 @@
 export { type Csrf, createCsrf } from './csrf.ts';
 export { respondToErrors } from './error-responder.ts';
 export { formOf, readForm } from './form.ts';
-export { createHealth, type HealthCheck } from './health.ts';
+export { createHealth } from './health.ts';
+export { healthChecks } from './health-checks.ts';
 export { createListener } from './listener.ts';
 export { createMetricsServer } from './metrics-server.ts';
 export { ownAddress, trustsPeer } from './own-address.ts';

@@ -11,7 +11,7 @@ export type Jobs = Readonly<{
 }>;
 
 const SCHEMA = 'pgboss';
-const SWEEP = 'sweep-expired-artifacts';
+const SWEEP = 'sweep-expired';
 
 const POOL_SIZE = 2;
 const CONNECT_TIMEOUT_MS = 3_000;
@@ -25,6 +25,14 @@ const HOUR_SECONDS = 3_600;
 /** Without a sign of life for so long, a node that ran the job is taken for dead, and another may run it. */
 const HEARTBEAT_SECONDS = 30;
 const MAX_POLL_SECONDS = 30;
+
+/** Rows of one kind that expire. */
+export type Sweep = Readonly<{
+  /** What is removed, for the log. */
+  name: string;
+  /** Removes up to `batchSize` expired rows. @returns how many; fewer: there are no more */
+  sweep(batchSize: number): Promise<number>;
+}>;
 
 /**
  * How often a node asks for a sweep. Timers of Node overflow after 24 days and then fire all the time; a request that
@@ -40,13 +48,13 @@ export function requestPeriodMs(intervalSeconds: number): number {
  * is not used: cron knows whole minutes only.
  *
  * @param databaseUrl a direct connection, as the schema `pgboss` is made and upgraded at the start
- * @param sweepArtifacts removes up to `batchSize` expired rows and tells how many it removed
+ * @param options.sweeps done one after the other; one that fails keeps none of the others from being done
  */
 export function createJobs(options: {
   databaseUrl: string;
   logger: Logger;
   sweep: { intervalSeconds: number; batchSize: number };
-  sweepArtifacts(batchSize: number): Promise<number>;
+  sweeps: readonly Sweep[];
 }): Jobs {
   const { logger, sweep } = options;
   const stopping = new AbortController();
@@ -79,7 +87,7 @@ export function createJobs(options: {
     const worker = await boss.work(
       SWEEP,
       { pollingIntervalSeconds: Math.min(sweep.intervalSeconds, MAX_POLL_SECONDS) },
-      runSweep,
+      runSweeps,
     );
     const request = () =>
       boss
@@ -91,18 +99,20 @@ export function createJobs(options: {
     await request();
   }
 
-  async function runSweep(): Promise<void> {
-    try {
-      const removed = await sweepInBatches({
-        batchSize: sweep.batchSize,
-        sweep: options.sweepArtifacts,
-        signal: stopping.signal,
-      });
-      if (removed > 0) logger.info({ removed }, 'expired artifacts were removed');
-    } catch (error) {
-      logger.warn({ err: error }, 'a sweep failed; the next one goes on');
-      throw error;
+  async function runSweeps(): Promise<void> {
+    const faults: unknown[] = [];
+    for (const { name, sweep: remove } of options.sweeps) {
+      try {
+        const { batchSize } = sweep;
+        const removed = await sweepInBatches({ batchSize, sweep: remove, signal: stopping.signal });
+        if (removed > 0) logger.info({ sweep: name, removed }, 'what had expired was removed');
+      } catch (error) {
+        logger.warn({ sweep: name, err: error }, 'a sweep failed; the next one goes on');
+        faults.push(error);
+      }
     }
+    // pg-boss shall know that this run did not do all of its work.
+    if (faults.length > 0) throw faults[0];
   }
 
   async function startUntilItWorks(): Promise<void> {

@@ -58,7 +58,6 @@ const routes = {
 export function providerConfiguration(inputs: ConfigurationInputs): Configuration {
   const { config, accounts, apis, clients, consents, pages } = inputs;
   const { lifetimes } = config;
-  const isSecure = config.issuer.startsWith('https:');
   return {
     adapter: inputs.adapter,
     jwks: { keys: [...inputs.signingKeys] },
@@ -78,7 +77,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     extraClientMetadata: { properties: [ALLOWED_ORIGINS, REQUIRE_PKCE] },
     allowOmittingSingleRegisteredRedirectUri: false,
     clientBasedCORS: (_context, origin, client) => isOriginAllowed(origin, client),
-    cookies: cookieSettings(inputs.cookieKeys, isSecure),
+    cookies: cookieSettings(inputs.cookieKeys, config.isSecure),
     discovery: { ui_locales_supported: [...pages.locales] },
     pkce: { required: (_context, client) => isPkceRequired(client) },
     rotateRefreshToken: rotatesRefreshToken,

@@ -1,15 +1,17 @@
 import type { Apis, Clients } from '../clients/index.ts';
 import { demoClients } from './demo-data.ts';
 
+export type DemoDataRegistries = {
+  accounts: { listDemo(): Promise<readonly { email: string }[]> };
+  apis: Pick<Apis, 'list'>;
+  clients: Pick<Clients, 'find'>;
+};
+
 /**
  * Why a database must not serve in production: one line for each demo client, API and account in it, and how to remove
  * it, in an order in which nothing still hangs on what is removed. Empty where there are none.
  */
-export async function demoDataFaults(registries: {
-  accounts: { listDemo(): Promise<readonly { email: string }[]> };
-  apis: Pick<Apis, 'list'>;
-  clients: Pick<Clients, 'find'>;
-}): Promise<string[]> {
+export async function demoDataFaults(registries: DemoDataRegistries): Promise<string[]> {
   const [clients, apis, accounts] = await Promise.all([
     Promise.all(Object.values(demoClients).map(({ id }) => registries.clients.find(id))),
     registries.apis.list(),

@@ -16,7 +16,7 @@ import { showRun } from './show-run.ts';
 
 /** The first page in development, and the flows that start on it. */
 export function playgroundRoutes(dependencies: {
-  config: Pick<Config, 'issuer'>;
+  config: Pick<Config, 'issuer' | 'isSecure'>;
   apis: Pick<Apis, 'all'>;
   clients: Pick<Clients, 'find'>;
   csrf: Csrf;
@@ -24,11 +24,11 @@ export function playgroundRoutes(dependencies: {
   clock: Clock;
 }): Middleware {
   const { clock } = dependencies;
-  const { issuer } = dependencies.config;
+  const { issuer, isSecure } = dependencies.config;
   const parts: PlaygroundParts = {
     ...dependencies,
     issuer,
-    sessions: createPlaygroundSessions({ clock, isSecure: issuer.startsWith('https:') }),
+    sessions: createPlaygroundSessions({ clock, isSecure }),
     client: createPlaygroundClient({ issuer, clock }),
   };
   const router = new Router();

@@ -21,7 +21,7 @@ beforeAll(async () => {
     databaseUrl,
     logger: silentLogger,
     sweep: { intervalSeconds: 60, batchSize: 10 },
-    sweepArtifacts: async () => 0,
+    sweeps: [],
   });
   await jobs.start();
   run = await runEverything(server);

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { createJobs, type Jobs } from '../../../src/jobs/index.ts';
+import { createJobs, type Jobs, type Sweep } from '../../../src/jobs/index.ts';
 import { requestPeriodMs } from '../../../src/jobs/jobs.ts';
 import { asSuperuser, openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { recordingLogger } from '../../harness/log-lines.ts';
@@ -17,16 +17,13 @@ afterEach(async () => {
 });
 afterAll(() => place.close());
 
-function node(
-  sweepArtifacts: (batchSize: number) => Promise<number>,
-  options: { intervalSeconds?: number; url?: string } = {},
-) {
+function node(sweep: Sweep['sweep'] | Sweep[], options: { intervalSeconds?: number; url?: string } = {}) {
   const { logger, lines } = recordingLogger();
   const jobs = createJobs({
     databaseUrl: options.url ?? place.url,
     logger,
     sweep: { intervalSeconds: options.intervalSeconds ?? 1, batchSize: 10 },
-    sweepArtifacts,
+    sweeps: Array.isArray(sweep) ? sweep : [{ name: 'artifacts', sweep }],
   });
   running.push(jobs);
   return { jobs, lines };
@@ -95,6 +92,37 @@ describe('the scheduled work', () => {
     await until(() => sweptAt.length >= 5);
     const seconds = ((sweptAt.at(-1) ?? 0) - (sweptAt[0] ?? 0)) / 1_000;
     expect(sweptAt.length).toBeLessThanOrEqual(seconds + 2);
+  });
+
+  test('every kind of row is swept to its end, and logged by its name with how many were removed', async () => {
+    const left = { artifacts: 25, attempts: 12 };
+    const sweepOf = (name: keyof typeof left) => ({
+      name,
+      async sweep(batchSize: number) {
+        const removed = Math.min(batchSize, left[name]);
+        left[name] -= removed;
+        return removed;
+      },
+    });
+    const { jobs, lines } = node([sweepOf('artifacts'), sweepOf('attempts')]);
+    await jobs.start();
+    await until(() => left.artifacts === 0 && left.attempts === 0 && lines.length >= 2);
+    expect(lines.map(({ sweep, removed }) => ({ sweep, removed }))).toEqual([
+      { sweep: 'artifacts', removed: 25 },
+      { sweep: 'attempts', removed: 12 },
+    ]);
+  });
+
+  test('a sweep that fails keeps the others from nothing', async () => {
+    let others = 0;
+    const { jobs, lines } = node([
+      { name: 'artifacts', sweep: async () => Promise.reject(new Error('deadlock detected')) },
+      { name: 'attempts', sweep: async () => (others++ === 0 ? 3 : 0) },
+    ]);
+    await jobs.start();
+    await until(() => others > 0 && lines.length >= 2);
+    expect(lines).toContainEqual(expect.objectContaining({ level: 40, sweep: 'artifacts' }));
+    expect(lines).toContainEqual(expect.objectContaining({ level: 30, sweep: 'attempts', removed: 3 }));
   });
 
   test('a sweep that fails is logged and does not end the next one', async () => {

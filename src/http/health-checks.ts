@@ -1,0 +1,35 @@
+import { type ChangeFeed, type Database, migrationStatus } from '../database/index.ts';
+import type { HealthCheck } from './health.ts';
+
+/** A migration is applied now and then, not every second. */
+const SCHEMA_BELIEVED_FOR_MS = 60_000;
+
+/** What a node that answers requests depends on. */
+export function healthChecks(dependencies: {
+  database: Database;
+  changes: Pick<ChangeFeed, 'isListening'>;
+}): HealthCheck[] {
+  const { database, changes } = dependencies;
+  return [
+    {
+      name: 'database',
+      reason: 'the database does not answer',
+      check: async () => {
+        await database.pool.query('select 1');
+        return true;
+      },
+    },
+    {
+      name: 'schema',
+      reason: 'database migrations are pending, or can’t be told',
+      believedForMs: SCHEMA_BELIEVED_FOR_MS,
+      check: async () => (await migrationStatus(database.knex)).pending.length === 0,
+    },
+    {
+      name: 'changes',
+      reason: 'changes on other nodes are seen late: the connection that listens for them is down',
+      isWarning: true,
+      check: () => changes.isListening(),
+    },
+  ];
+}
