@@ -81,20 +81,35 @@ describe('on the PostgreSQL of the tests', () => {
     await goUpDownAndUp(database.database);
   });
 
-  test('of several processes that migrate at once each succeeds, and each migration is applied once', async () => {
-    const { knex } = database.database;
-    await migrateDown(knex);
-    const migrate = () =>
-      promisify(execFile)(process.execPath, ['src/cli/tessera.ts', 'migrate', 'up', '--json'], {
-        cwd: CHECKOUT,
-        env: { PATH: process.env.PATH, DATABASE_URL: database.url },
-      });
-    const outcomes = await Promise.all([migrate(), migrate(), migrate()]);
-    const applied = outcomes.flatMap(({ stdout }) => (JSON.parse(stdout) as { applied: string[] }).applied);
-    const rows = await knex('migrations').select('name');
-    expect(applied.toSorted()).toEqual(rows.map(({ name }) => name).toSorted());
-    expect(new Set(applied).size).toBe(applied.length);
-    expect((await migrationStatus(knex)).pending).toEqual([]);
+  test('of several that migrate an empty database at once one does the work and the others wait for it', async () => {
+    const empty = await openTestDatabase({ isMigrated: false });
+    const nodes = Array.from({ length: 4 }, () => openDatabase({ url: empty.url, poolSize: 4, logger: silentLogger }));
+    try {
+      const outcomes = await Promise.all(nodes.map(({ knex }) => migrateUp(knex)));
+      expect(outcomes.filter((names) => names.length > 0)).toHaveLength(1);
+      for (const { knex } of nodes) expect((await migrationStatus(knex)).pending).toEqual([]);
+    } finally {
+      for (const node of nodes) await node.close();
+      await empty.close();
+    }
+  });
+
+  test('of several processes that migrate an empty database at once each succeeds', async () => {
+    const empty = await openTestDatabase({ isMigrated: false });
+    try {
+      const migrate = () =>
+        promisify(execFile)(process.execPath, ['src/cli/tessera.ts', 'migrate', 'up', '--json'], {
+          cwd: CHECKOUT,
+          env: { PATH: process.env.PATH, DATABASE_URL: empty.url },
+        });
+      const outcomes = await Promise.all([migrate(), migrate(), migrate()]);
+      const applied = outcomes.flatMap(({ stdout }) => (JSON.parse(stdout) as { applied: string[] }).applied);
+      const { applied: recorded, pending } = await migrationStatus(empty.database.knex);
+      expect(applied.toSorted()).toEqual(recorded);
+      expect(pending).toEqual([]);
+    } finally {
+      await empty.close();
+    }
   });
 });
 
