@@ -123,19 +123,15 @@ export async function composeDomains(
     changes,
     hasher: createPasswordHasher({ parameters: config.passwordHash }),
     audit: {
-      async accountChanged(trx, { action, accountId }) {
-        await audit.recordWithin(trx, { type: `account.${action}`, accountId }, { actor });
-        if (action === 'deleted') await consents.forget(trx, { accountId });
-      },
+      accountChanged: (trx, { action, accountId }) =>
+        audit.recordWithin(trx, { type: `account.${action}`, accountId }, { actor }),
     },
     logger,
     clock,
   });
   const registryAudit: Parameters<typeof createApis>[0]['audit'] = {
-    async clientChanged(trx, { action, clientId }) {
-      await audit.recordWithin(trx, { type: `client.${action}`, clientId }, { actor });
-      if (action === 'deleted') await consents.forget(trx, { clientId });
-    },
+    clientChanged: (trx, { action, clientId }) =>
+      audit.recordWithin(trx, { type: `client.${action}`, clientId }, { actor }),
     apiChanged: (trx, { action, identifier }) =>
       audit.recordWithin(trx, { type: `api.${action}`, resource: identifier }, { actor }),
   };

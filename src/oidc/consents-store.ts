@@ -17,13 +17,19 @@ type ConsentRow = {
   resource_scopes: Record<string, string[]>;
 };
 
+/** What was remembered goes with its account or its client: the database sees to that. */
 export type ConsentsStore = Readonly<{
   find(accountId: string, clientId: string): Promise<Consent | undefined>;
-  /** Replaces what was remembered. */
-  save(accountId: string, clientId: string, consent: Consent): Promise<void>;
-  /** Within the transaction that deletes the account or the client: a client's id may be given to another one. */
-  forget(trx: Knex, whose: { accountId: string } | { clientId: string }): Promise<void>;
+  /**
+   * Remembers this too. One statement: what is allowed in two tabs at once is all remembered.
+   *
+   * @returns false where the account or the client is gone
+   */
+  add(accountId: string, clientId: string, consent: Consent): Promise<boolean>;
 }>;
+
+/** PostgreSQL's code for a row that hangs on one that is not there. */
+const FOREIGN_KEY_VIOLATION = '23503';
 
 export function createConsentsStore({ knex, clock }: { knex: Knex; clock: Clock }): ConsentsStore {
   return {
@@ -31,23 +37,43 @@ export function createConsentsStore({ knex, clock }: { knex: Knex; clock: Clock 
       const row = await knex<ConsentRow>('consents').where({ account_id: accountId, client_id: clientId }).first();
       return row && { scopes: row.scopes, claims: row.claims, resourceScopes: row.resource_scopes };
     },
-    async save(accountId, clientId, consent) {
-      await knex('consents')
-        .insert({
-          account_id: accountId,
-          client_id: clientId,
-          scopes: consent.scopes,
-          claims: consent.claims,
-          resource_scopes: JSON.stringify(consent.resourceScopes),
-          updated_at: new Date(clock()),
-        })
-        .onConflict(['account_id', 'client_id'])
-        .merge();
-    },
-    async forget(trx, whose) {
-      await trx('consents')
-        .where('accountId' in whose ? { account_id: whose.accountId } : { client_id: whose.clientId })
-        .delete();
+    async add(accountId, clientId, consent) {
+      try {
+        await knex('consents')
+          .insert({
+            account_id: accountId,
+            client_id: clientId,
+            scopes: consent.scopes,
+            claims: consent.claims,
+            resource_scopes: JSON.stringify(consent.resourceScopes),
+            updated_at: new Date(clock()),
+          })
+          .onConflict(['account_id', 'client_id'])
+          .merge({
+            scopes: knex.raw('array(select distinct unnest(consents.scopes || excluded.scopes))'),
+            claims: knex.raw('array(select distinct unnest(consents.claims || excluded.claims))'),
+            resource_scopes: knex.raw(MERGED_RESOURCE_SCOPES),
+            updated_at: knex.raw('excluded.updated_at'),
+          });
+        return true;
+      } catch (error) {
+        if ((error as { code?: unknown }).code === FOREIGN_KEY_VIOLATION) return false;
+        throw error;
+      }
     },
   };
 }
+
+/** By resource, every scope that stands on either side. */
+const MERGED_RESOURCE_SCOPES = `(
+  select coalesce(jsonb_object_agg(resource, scopes), '{}')
+  from (
+    select resource, jsonb_agg(distinct scope) as scopes
+    from (
+      select key as resource, value as list from jsonb_each(consents.resource_scopes)
+      union all
+      select key, value from jsonb_each(excluded.resource_scopes)
+    ) as either, jsonb_array_elements(list) as scope
+    group by resource
+  ) as merged
+)`;

@@ -26,7 +26,7 @@ export type InteractionStep = {
 export type InteractionSteps = Readonly<{
   /** @throws {AppError} `interaction_expired` where there is none for this browser and `uid` */
   find(context: Context, uid: string): Promise<InteractionStep>;
-  /** All three answer with the redirect back to the provider. */
+  /** All three answer with the redirect back to the provider. @throws {AppError} `interaction_expired` as `find` does */
   finishSignIn(context: Context, uid: string, accountId: string): Promise<void>;
   finishConsent(context: Context, uid: string): Promise<{ grantId: string; scopes: string[]; resources: string[] }>;
   deny(context: Context, uid: string): Promise<void>;
@@ -47,7 +47,7 @@ export function createInteractionSteps(dependencies: {
     } catch (error) {
       if (!(error instanceof errors.SessionNotFound)) throw error;
     }
-    throw new AppError({ code: 'interaction_expired', message: 'This sign-in is no longer open.' });
+    throw noLongerOpen();
   }
 
   async function grantOf(found: Details) {
@@ -98,12 +98,14 @@ export function createInteractionSteps(dependencies: {
         const { Grant } = provider();
         const grant = (await grantOf(found)) ?? new Grant({ accountId, clientId });
         addConsent(grant, missingConsent(found.prompt.details));
-        const remembered = await consents.find(accountId, clientId);
-        await consents.save(accountId, clientId, merge(remembered ?? nothing, toConsent(grant)));
-        const { scopes, resourceScopes } = toConsent(grant);
-        const resources = Object.keys(resourceScopes);
-        return { grantId: await grant.save(), scopes: [...scopes, ...Object.values(resourceScopes).flat()], resources };
+        const allowed = toConsent(grant);
+        if (!(await consents.add(accountId, clientId, allowed))) return undefined;
+        const resources = Object.keys(allowed.resourceScopes);
+        const scopes = [...allowed.scopes, ...Object.values(allowed.resourceScopes).flat()];
+        return { grantId: await grant.save(), scopes, resources };
       });
+      // The account or the client was deleted since the page was shown.
+      if (consent === undefined) throw noLongerOpen();
       await finish(context, { consent: { grantId: consent.grantId } });
       return consent;
     },
@@ -116,6 +118,10 @@ export function createInteractionSteps(dependencies: {
 }
 
 const nothing: Consent = { scopes: [], claims: [], resourceScopes: {} };
+
+function noLongerOpen(): AppError {
+  return new AppError({ code: 'interaction_expired', message: 'This sign-in is no longer open.' });
+}
 
 function outOfOrder(): AppError {
   return new AppError({ code: 'interaction_expired', message: 'This step has been answered already.' });
@@ -139,18 +145,6 @@ function restrictTo(consent: Consent, scope: string): Consent {
       Object.entries(consent.resourceScopes)
         .map(([resource, scopes]) => [resource, scopes.filter(isAsked)] as const)
         .filter(([, scopes]) => scopes.length > 0),
-    ),
-  };
-}
-
-function merge(one: Consent, other: Consent): Consent {
-  const both = (a: readonly string[] = [], b: readonly string[] = []) => [...new Set([...a, ...b])];
-  const resources = both(Object.keys(one.resourceScopes), Object.keys(other.resourceScopes));
-  return {
-    scopes: both(one.scopes, other.scopes),
-    claims: both(one.claims, other.claims),
-    resourceScopes: Object.fromEntries(
-      resources.map((resource) => [resource, both(one.resourceScopes[resource], other.resourceScopes[resource])]),
     ),
   };
 }

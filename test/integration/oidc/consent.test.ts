@@ -150,6 +150,37 @@ describe('consent', () => {
     expect(await server.domains.consents.find(id, client.id)).toBeUndefined();
   });
 
+  test('that is given in several tabs at once is remembered whole', async () => {
+    const { consents } = server.domains;
+    const client = await createTestClient(server.domains);
+    const { id } = (await createTestAccount(server.domains)).account;
+    const tabs = Array.from({ length: 8 }, (_, tab) => ({
+      scopes: ['openid', `scope-${tab}`],
+      claims: [`claim-${tab}`],
+      resourceScopes: { 'urn:one': ['read', `do-${tab}`], [`urn:only-${tab}`]: ['read'] },
+    }));
+    expect(await Promise.all(tabs.map((tab) => consents.add(id, client.id, tab)))).not.toContain(false);
+    const remembered = await consents.find(id, client.id);
+    expect(remembered?.scopes.toSorted()).toEqual(['openid', ...tabs.map((_, tab) => `scope-${tab}`)]);
+    expect(remembered?.claims.toSorted()).toEqual(tabs.map((_, tab) => `claim-${tab}`));
+    const { 'urn:one': shared, ...others } = remembered?.resourceScopes ?? {};
+    expect(shared?.toSorted()).toEqual([...tabs.map((_, tab) => `do-${tab}`), 'read']);
+    expect(others).toEqual(Object.fromEntries(tabs.map((_, tab) => [`urn:only-${tab}`, ['read']])));
+  });
+
+  test.each(['client', 'account'] as const)('for a deleted %s ends on the page of an expired sign-in', async (gone) => {
+    const client = await createTestClient(server.domains);
+    const credentials = await createTestAccount(server.domains);
+    const { person, page } = await signIn(client.id, credentials);
+    expect(isConsent(page)).toBe(true);
+    if (gone === 'client') await server.domains.clients.delete(client.id);
+    else await server.domains.accounts.delete(credentials.account.id);
+    const answer = await person.submit(page, { decision: 'allow' }, '/consent');
+    expect(answer.response.status).toBe(400);
+    expect(answer.html).toContain('This sign-in is no longer open');
+    expect(await server.domains.consents.find(credentials.account.id, client.id)).toBeUndefined();
+  });
+
   test('offline_access is given only where prompt=consent asked for it', async () => {
     const client = await createTestClient(server.domains);
     const credentials = await createTestAccount(server.domains);
