@@ -12,8 +12,8 @@ export type AppParts = {
   /** Newest first; the provider's own, whose cookies are set through this app's context. */
   cookieKeys: readonly string[];
   pages: Pages;
-  /** Log line and metrics: they see every request and its end. */
-  observers: readonly Middleware[];
+  /** Log line and metrics: sees every request and its end. */
+  observe: Middleware;
   health: Middleware;
   interactions: Middleware;
   /** Development only. */
@@ -28,7 +28,7 @@ export function createApp(parts: AppParts): Koa {
   // Every error is answered and logged on its way; what is left is a connection that broke while it was written to.
   app.silent = true;
   app.use(ownAddress({ issuer: config.issuer, trustedProxies: config.trustedProxies }));
-  for (const observer of parts.observers) app.use(observer);
+  app.use(parts.observe);
   app.use(securityHeaders(config));
   app.use(respondToErrors({ pages }));
   app.use(parts.health);

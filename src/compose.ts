@@ -24,6 +24,7 @@ import {
   createRequestMetrics,
   createViews,
   healthChecks,
+  observeRequests,
   trustsPeer,
 } from './http/index.ts';
 import { createProviderPages, interactionRoutes } from './interactions/index.ts';
@@ -225,10 +226,10 @@ export async function composeServer(config: Config, domains: Domains): Promise<S
     config,
     cookieKeys: domains.cookieKeys,
     pages,
-    observers: [
-      createRequestLog({ logger, isTrustedProxy: trustsPeer(config.trustedProxies) }),
-      createRequestMetrics({ metrics }),
-    ],
+    observe: observeRequests({
+      observers: [createRequestLog({ logger }), createRequestMetrics({ metrics })],
+      isTrustedProxy: trustsPeer(config.trustedProxies),
+    }),
     health: createHealth({ checks: healthChecks(domains), isShuttingDown: () => isShuttingDown, clock, logger }),
     interactions: interactionRoutes({ steps: oidc.steps, accounts, apis, clients, limits, audit, csrf, pages }),
     playground: config.isProduction ? undefined : playgroundRoutes({ config, apis, clients, csrf, pages, clock }),

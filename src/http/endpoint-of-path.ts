@@ -33,10 +33,15 @@ const ENDPOINT_BY_FIRST_SEGMENT: Readonly<Record<string, Endpoint>> = {
   register: 'registration',
 };
 
-/** Which endpoint a path belongs to; undefined where we have nothing. Case and a trailing slash matter, as in routing. */
+/**
+ * Which endpoint a path belongs to; undefined where we have nothing. Case and one trailing slash don't matter, as in the
+ * routing of the provider and of our own pages.
+ */
 export function endpointOfPath(path: string): Endpoint | undefined {
-  if (Object.hasOwn(ENDPOINT_BY_PATH, path)) return ENDPOINT_BY_PATH[path];
-  const first = path.split('/', 2)[1] ?? '';
+  const folded = path.toLowerCase();
+  const exact = folded.length > 1 && folded.endsWith('/') ? folded.slice(0, -1) : folded;
+  if (Object.hasOwn(ENDPOINT_BY_PATH, exact)) return ENDPOINT_BY_PATH[exact];
+  const first = folded.split('/', 2)[1] ?? '';
   return Object.hasOwn(ENDPOINT_BY_FIRST_SEGMENT, first) ? ENDPOINT_BY_FIRST_SEGMENT[first] : undefined;
 }
 
@@ -53,7 +58,7 @@ export function loggablePath(path: string): string {
   const segments = path.slice(0, PATH_LENGTH).split('/');
   return segments
     .map((segment, index) => {
-      if (index === 2 && segment !== '' && HANDLE_AFTER.has(segments[1] ?? '')) return ':uid';
+      if (index === 2 && segment !== '' && HANDLE_AFTER.has(segments[1]?.toLowerCase() ?? '')) return ':uid';
       return segment.length > NAME_LENGTH && /[0-9A-Z%]/.test(segment) ? ':value' : segment;
     })
     .join('/');

@@ -3,6 +3,7 @@ import { isDatabaseUnavailable } from '../database/index.ts';
 import { AppError, RETRY_AFTER_SECONDS } from '../errors.ts';
 import { outcomeOf } from '../telemetry/index.ts';
 import type { Pages } from './pages.ts';
+import { showError } from './show-error.ts';
 
 /** Turns every error of ours into an answer: a page for people, JSON for programs. The provider answers its own errors. */
 export function respondToErrors({ pages }: { pages: Pages }): Middleware {
@@ -50,11 +51,9 @@ function answer(context: Context, pages: Pages, error: AppError): void {
   if (error.status >= 500) outcome.fault = error.cause ?? error;
   context.status = error.status;
   if (error.retryAfterSeconds !== undefined) context.set('Retry-After', String(error.retryAfterSeconds));
-  const requestId = String(context.state.requestId ?? '');
   if (context.accepts('json', 'html') === 'html') {
-    pages.show(context, 'error', { code, status: error.status, description: error.message, requestId });
-    context.status = error.status;
+    showError(context, pages, { code, status: error.status, description: error.message });
   } else {
-    context.body = { error: code, error_description: error.message, request_id: requestId };
+    context.body = { error: code, error_description: error.message, request_id: outcome.requestId ?? '' };
   }
 }

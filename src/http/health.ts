@@ -1,6 +1,6 @@
 import type { Middleware } from 'koa';
 import type { Clock } from '../config/index.ts';
-import { type Logger, outcomeOf } from '../telemetry/index.ts';
+import type { Logger } from '../telemetry/index.ts';
 
 /** One thing that readiness depends on. */
 export type HealthCheck = {
@@ -58,7 +58,6 @@ export function createHealth(dependencies: {
   return async function health(context, next) {
     const isLive = context.path === '/health/live';
     if (!isLive && context.path !== '/health/ready') return next();
-    outcomeOf(context.req).endpoint = 'health';
     context.set('Cache-Control', 'no-store');
     if (context.method !== 'GET' && context.method !== 'HEAD') {
       context.set('Allow', 'GET, HEAD');

@@ -1,6 +1,6 @@
 /**
  * Owns what lies between the network and the rooms that answer: addresses, headers, forms and their protection, pages and
- * their words, the answer to an error, the request's log line, health. Refuses to decide anything about people, clients
+ * their words, the answer to an error, what is said of a request when it has ended, health. Refuses to decide anything about people, clients
  * or tokens.
  */
 export { type Csrf, createCsrf } from './csrf.ts';
@@ -10,6 +10,7 @@ export { createHealth } from './health.ts';
 export { healthChecks } from './health-checks.ts';
 export { createListener } from './listener.ts';
 export { createMetricsServer } from './metrics-server.ts';
+export { observeRequests } from './observe-requests.ts';
 export { ownAddress, trustsPeer } from './own-address.ts';
 export { createPages, type Pages, toClientView } from './pages.ts';
 export type {
@@ -26,6 +27,7 @@ export { postToGet } from './post-to-get.ts';
 export { createRequestLog } from './request-log.ts';
 export { createRequestMetrics } from './request-metrics.ts';
 export { securityHeaders } from './security-headers.ts';
+export { showError } from './show-error.ts';
 export {
   type ClientView,
   type ConsentPage,

@@ -1,6 +1,6 @@
 import type { Context } from 'koa';
 import type { Accounts } from '../accounts/index.ts';
-import type { Audit, AuditContext } from '../audit/index.ts';
+import { type Audit, auditContextOf } from '../audit/index.ts';
 import type { Apis, Clients } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
 import { type ConsentPage, type Csrf, formOf, type Pages, type ScopeView, toClientView } from '../http/index.ts';
@@ -52,7 +52,7 @@ export async function submitConsent(context: StepContext, dependencies: ConsentD
   const step = await steps.find(context, context.params.uid);
   const { accountId, clientId } = step;
   if (step.prompt !== 'consent' || accountId === undefined) throw expired();
-  const whence: AuditContext = { requestId: context.state.requestId, address: context.ip };
+  const whence = auditContextOf(context);
   switch (form.decision) {
     case 'allow': {
       const consent = await steps.finishConsent(context, step.uid);

@@ -1,7 +1,7 @@
 import Router from '@koa/router';
 import type { Context, Middleware } from 'koa';
 import { AppError } from '../errors.ts';
-import { readForm } from '../http/index.ts';
+import { readForm, showError } from '../http/index.ts';
 import { outcomeOf } from '../telemetry/index.ts';
 import { type ConsentDependencies, showConsent, submitConsent } from './consent.ts';
 import { recallApp, rememberApp } from './last-app.ts';
@@ -15,7 +15,6 @@ export function interactionRoutes(dependencies: InteractionDependencies): Middle
   const { steps } = dependencies;
   const router = new Router({ prefix: '/interaction/:uid' });
   router.use(async (context, next) => {
-    outcomeOf(context.req).endpoint = 'interaction';
     try {
       await next();
     } catch (error) {
@@ -41,10 +40,7 @@ async function showExpired(context: Context, error: AppError, dependencies: Inte
   const { code, status, message } = error;
   outcomeOf(context.req).error = code;
   const client = await recallApp(context, dependencies.clients);
-  const requestId = String(context.state.requestId ?? '');
-  const model = { code, oauthCode: 'invalid_request', status, description: message, requestId, client };
-  context.status = status;
-  dependencies.pages.show(context, 'error', model);
+  showError(context, dependencies.pages, { code, oauthCode: 'invalid_request', status, description: message, client });
 }
 
 function uidOf(context: { params: Record<string, string | undefined> }): string {

@@ -1,7 +1,7 @@
 import type { Context } from 'koa';
 import type { Accounts } from '../accounts/index.ts';
 import type { Clients } from '../clients/index.ts';
-import { type Pages, toClientView } from '../http/index.ts';
+import { type Pages, showError, toClientView } from '../http/index.ts';
 import type { ProviderPages } from '../oidc/index.ts';
 import { recallApp } from './last-app.ts';
 
@@ -29,10 +29,8 @@ export function createProviderPages(dependencies: {
       const client = await known.catch(() => undefined);
       const code = isExpired ? 'session_not_found' : out.error;
       const description = out.error_description ?? out.error;
-      const requestId = String(context.state.requestId ?? '');
-      const model = { code, oauthCode: out.error, status, description, requestId, client };
-      pages.show(context as Context, 'error', model, uiLocales(context.oidc.params));
-      context.status = status;
+      const model = { code, oauthCode: out.error, status, description, client };
+      showError(context as Context, pages, model, uiLocales(context.oidc.params));
     },
 
     async signOut(context, formHtml) {

@@ -1,6 +1,6 @@
 import type { Context } from 'koa';
 import type { Accounts } from '../accounts/index.ts';
-import type { Audit, AuditEvent } from '../audit/index.ts';
+import { type Audit, type AuditEvent, auditContextOf } from '../audit/index.ts';
 import type { Clients } from '../clients/index.ts';
 import { type Csrf, formOf, type Pages, type SignInPage, toClientView } from '../http/index.ts';
 import type { SignInLimits } from '../limits/index.ts';
@@ -93,8 +93,5 @@ async function record(
   { audit }: SignInDependencies,
   event: Extract<AuditEvent, { type: `sign_in.${string}` }>,
 ): Promise<void> {
-  await audit.record(
-    { ...event, clientId: step.clientId },
-    { requestId: context.state.requestId, address: context.ip },
-  );
+  await audit.record({ ...event, clientId: step.clientId }, auditContextOf(context));
 }

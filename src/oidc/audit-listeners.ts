@@ -1,5 +1,5 @@
 import { type KoaContextWithOIDC, Provider } from 'oidc-provider';
-import type { Audit, AuditContext, AuditEvent } from '../audit/index.ts';
+import { type Audit, type AuditEvent, auditContextOf } from '../audit/index.ts';
 
 type Token = { clientId?: string | undefined; accountId?: string | undefined; grantId?: string | undefined };
 type TokenKind = Extract<AuditEvent, { type: 'token.issued' }>['kind'];
@@ -13,14 +13,14 @@ const pending = new WeakMap<object, Promise<void>[]>();
  */
 export function listenForAudit(provider: Provider, audit: Pick<Audit, 'record' | 'enqueue'>): void {
   const record = (context: KoaContextWithOIDC, event: AuditEvent) => {
-    const recorded = audit.record(event, whence(context));
+    const recorded = audit.record(event, auditContextOf(context));
     // Awaited later; until then a failure must not count as unhandled.
     recorded.catch(() => undefined);
     pending.set(context.req, [...(pending.get(context.req) ?? []), recorded]);
   };
 
   provider.on('grant.success', (context) => {
-    for (const event of issued(context)) audit.enqueue(event, whence(context));
+    for (const event of issued(context)) audit.enqueue(event, auditContextOf(context));
   });
 
   provider.on('grant.revoked', (context, grantId) => {
@@ -108,8 +108,4 @@ function partiesOf({ clientId, accountId, grantId }: Token) {
     ...(accountId === undefined ? undefined : { accountId }),
     ...(grantId === undefined ? undefined : { grantId }),
   };
-}
-
-function whence(context: KoaContextWithOIDC): AuditContext {
-  return { requestId: String(context.state.requestId ?? ''), address: context.ip };
 }

@@ -87,7 +87,6 @@ async function noteOutcome(context: KoaContextWithOIDC, next: () => Promise<unkn
   const { route, client, params } = context.oidc;
   const { error } = (context.body ?? {}) as { error?: unknown };
   const outcome = outcomeOf(context.req);
-  outcome.endpoint = route;
   outcome.clientId = client?.clientId;
   if (route === 'token' && typeof params?.grant_type === 'string') outcome.grantType = params.grant_type;
   if (typeof error === 'string') outcome.error = error;

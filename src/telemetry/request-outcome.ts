@@ -2,8 +2,8 @@ import type { IncomingMessage } from 'node:http';
 
 /** What became of a request, gathered along its way for its log line and its metrics. Holds nothing that grants access. */
 export type RequestOutcome = {
-  /** The endpoint by its name in the protocol, such as `token`; from a closed list, so that it may be a metric label. */
-  endpoint?: string | undefined;
+  /** By which the request is found in the log; people are shown it with an error. */
+  requestId?: string | undefined;
   clientId?: string | undefined;
   grantType?: string | undefined;
   /** The OAuth error code of the answer. */

@@ -13,11 +13,15 @@ describe('the endpoint of a path', () => {
     ['/assets/tessera.css', 'asset'],
     ['/admin/api/v1/clients', 'admin'],
     ['/', 'playground'],
+    // The routers let these through.
+    ['/token/', 'token'],
+    ['/Token', 'token'],
+    ['/INTERACTION/Q3J5cHRv', 'interaction'],
   ])('%s is %s', (path, endpoint) => {
     expect(endpointOfPath(path)).toBe(endpoint);
   });
 
-  test.each(['/tokens', '/token/', '/nothing', '/__proto__', '/constructor', '//token', ''])('%s is none', (path) => {
+  test.each(['/tokens', '/token//', '/nothing', '/__proto__', '/constructor', '//token', ''])('%s is none', (path) => {
     expect(endpointOfPath(path)).toBeUndefined();
   });
 });
@@ -28,6 +32,7 @@ describe('a path in the log', () => {
     ['/interaction/abc/login', '/interaction/:uid/login'],
     ['/authorize/abc', '/authorize/:uid'],
     ['/device/abc', '/device/:uid'],
+    ['/Interaction/abc', '/Interaction/:uid'],
     ['/authorize', '/authorize'],
     ['/.well-known/oauth-authorization-server', '/.well-known/oauth-authorization-server'],
     ['/introspect/eyJhbGciOiJSUzI1NiJ9.e30.c2ln', '/introspect/:value'],

@@ -3,6 +3,7 @@ import { createServer, request as httpRequest, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import Koa, { type Middleware } from 'koa';
+import { observeRequests } from '../../../src/http/observe-requests.ts';
 import { createRequestLog } from '../../../src/http/request-log.ts';
 import { createRequestMetrics } from '../../../src/http/request-metrics.ts';
 import { createMetrics, outcomeOf } from '../../../src/telemetry/index.ts';
@@ -27,8 +28,8 @@ async function start(handler: Middleware, options: { isTrustedProxy?: (address: 
   };
   const app = new Koa();
   app.silent = true;
-  app.use(createRequestLog({ logger, now, ...options }));
-  app.use(createRequestMetrics({ metrics, now }));
+  const observers = [createRequestLog({ logger }), createRequestMetrics({ metrics })];
+  app.use(observeRequests({ observers, now, ...options }));
   app.use(handler);
   const server = createServer(app.callback());
   servers.push(server);
@@ -124,7 +125,7 @@ describe('the request log', () => {
 
   describe('the id of a request', () => {
     const echo: Middleware = (context) => {
-      context.body = context.state.requestId;
+      context.body = outcomeOf(context.req).requestId;
     };
     const given = { 'x-request-id': 'edge-42.a_B' };
 
@@ -153,8 +154,7 @@ describe('the request log', () => {
 describe('the request metrics', () => {
   test('a token request is counted with its grant type and outcome, a preflight is not', async () => {
     const { url, lines, registry } = await start((context) => {
-      // As the protocol's library names the route of a preflight.
-      Object.assign(outcomeOf(context.req), { grantType: 'client_credentials', endpoint: 'cors.token' });
+      outcomeOf(context.req).grantType = 'client_credentials';
       context.status = 204;
     });
     await fetch(`${url}/token`, { method: 'POST' });
