@@ -1,0 +1,113 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { Knex } from 'knex';
+import { announceChange, type ChangeFeed, createChangeFeed } from '../../../src/database/index.ts';
+import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
+import { silentLogger } from '../../harness/logger.ts';
+import { until } from '../../harness/until.ts';
+
+let testDatabase: TestDatabase;
+let knex: Knex;
+const feeds: ChangeFeed[] = [];
+beforeEach(async () => {
+  testDatabase = await openTestDatabase();
+  knex = testDatabase.database.knex;
+});
+afterEach(async () => {
+  await Promise.all(feeds.splice(0).map((feed) => feed.close()));
+  await testDatabase.close();
+});
+
+function feed(): ChangeFeed {
+  const made = createChangeFeed({ url: testDatabase.url, knex, logger: silentLogger });
+  feeds.push(made);
+  return made;
+}
+
+async function listening(): Promise<number> {
+  const { rows } = await knex.raw<{ rows: { count: string }[] }>(
+    `select count(*) from pg_stat_activity where datname = current_database() and application_name = 'tessera listen'`,
+  );
+  return Number(rows[0]?.count);
+}
+
+/** With the table of revisions away the connection is made, and what follows on it fails. */
+const hideRevisions = () => knex.raw('alter table revisions rename to revisions_elsewhere');
+const showRevisions = () => knex.raw('alter table revisions_elsewhere rename to revisions');
+
+async function endListeningConnection(): Promise<void> {
+  await knex.raw(
+    `select pg_terminate_backend(pid) from pg_stat_activity
+     where datname = current_database() and application_name = 'tessera listen'`,
+  );
+}
+
+describe('the connection that listens', () => {
+  test('is closed when a start fails after it was made', async () => {
+    await hideRevisions();
+    await expect(feed().start()).rejects.toThrow();
+    await until(async () => (await listening()) === 0);
+  });
+
+  test('is one alone, however often the look at the revisions behind it fails', async () => {
+    const listener = feed();
+    await listener.start();
+    await hideRevisions();
+    await endListeningConnection();
+    await until(() => !listener.isListening());
+    // As many attempts as fit: each would leave a connection behind.
+    for (const deadline = Date.now() + 1_200; Date.now() < deadline; ) {
+      expect(await listening()).toBeLessThanOrEqual(1);
+    }
+    expect(listener.isListening()).toBe(false);
+    await showRevisions();
+    await until(() => listener.isListening());
+    expect(await listening()).toBe(1);
+    await listener.close();
+    await until(async () => (await listening()) === 0);
+  });
+
+  test('is not left open by a close while it is being made', async () => {
+    const listener = feed();
+    const started = listener.start().catch(() => undefined);
+    await listener.close();
+    await started;
+    await until(async () => (await listening()) === 0);
+    expect(listener.isListening()).toBe(false);
+  });
+});
+
+describe('a message that is no change', () => {
+  test.each([
+    'hello',
+    '',
+    'null',
+    '{}',
+    '{"topic":"clients"}',
+    '{"topic":"clients","revision":"1"}',
+    '{"topic":1,"revision":1}',
+  ])('is answered by a look at the revisions, and ends no node: %j', async (payload) => {
+    const listener = feed();
+    const heard: (string | undefined)[] = [];
+    listener.subscribe('clients', (id) => void heard.push(id));
+    await listener.start();
+    // A change whose own message is lost.
+    await knex.raw(`insert into revisions (topic, revision) values ('clients', 7)`);
+    await knex.raw('select pg_notify(?, ?)', ['tessera_changes', payload]);
+    await until(() => heard.length > 0);
+    expect(heard).toEqual([undefined]);
+
+    await announceChange(knex, 'clients', 'someone');
+    await until(() => heard.includes('someone'));
+  });
+
+  test('of a topic that is not known here is passed over', async () => {
+    const listener = feed();
+    const heard: (string | undefined)[] = [];
+    listener.subscribe('clients', (id) => void heard.push(id));
+    await listener.start();
+    await knex.raw('select pg_notify(?, ?)', ['tessera_changes', '{"topic":"of a newer version","revision":1}']);
+    await announceChange(knex, 'clients', 'someone');
+    await until(() => heard.length > 0);
+    expect(heard).toHaveLength(1);
+  });
+});
