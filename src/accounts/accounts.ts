@@ -38,6 +38,13 @@ type AccountRefusal = Readonly<{
 }>;
 type AccountResult = Readonly<{ ok: true; account: Account }> | AccountRefusal;
 
+/** `reason` and `accountId` are for the audit trail alone: an answer must not tell one from another. */
+type Authentication = Readonly<
+  | { ok: true; account: Account }
+  | { ok: false; reason: 'unknown_account'; accountId?: undefined }
+  | { ok: false; reason: 'wrong_password' | 'account_disabled'; accountId: string }
+>;
+
 export type AccountAction = 'created' | 'updated' | 'disabled' | 'enabled' | 'deleted' | 'password_set';
 
 /** Told of every change, within its transaction: what can't be recorded doesn't happen. */
@@ -59,7 +66,7 @@ export type Accounts = Readonly<{
    * Unknown, wrong and disabled get the same answer after the same one argon2 computation. The times agree while stored
    * hashes have the configured parameters; after a change of these, a hash not yet upgraded takes as long as it used to.
    */
-  authenticate(login: string, password: string): Promise<{ ok: true; account: Account } | { ok: false }>;
+  authenticate(login: string, password: string): Promise<Authentication>;
   /** In the order of e-mail addresses. @param page.after the e-mail address that the page before ended with */
   list(page: { limit: number; after?: string | undefined }): Promise<Account[]>;
   /** Accounts that were made for development: no place in production. */
@@ -151,11 +158,13 @@ export function createAccounts(options: {
 
     async authenticate(login, password) {
       const bytes = toPasswordBytes(password);
-      // Nobody has such a password, whoever is asked for, so that this answer may be quicker than the others.
-      if (bytes === undefined) return { ok: false };
       const found = await loadByLogin(login);
-      const isRight = await hasher.verify(found?.passwordHash ?? hasher.decoyHash, bytes);
-      if (found === undefined || !isRight || found.account.isDisabled) return { ok: false };
+      // Nobody has a password that is no bytes, whoever is asked for, so that this answer may be quicker than the others.
+      const isRight = bytes !== undefined && (await hasher.verify(found?.passwordHash ?? hasher.decoyHash, bytes));
+      if (found === undefined) return { ok: false, reason: 'unknown_account' };
+      const accountId = found.account.id;
+      if (found.account.isDisabled) return { ok: false, reason: 'account_disabled', accountId };
+      if (!isRight) return { ok: false, reason: 'wrong_password', accountId };
       if (hasher.isOutdated(found.passwordHash)) await upgradeHash(found.account.id, found.passwordHash, bytes);
       return { ok: true, account: found.account };
     },

@@ -45,18 +45,19 @@ describe('signing in', () => {
     const disabled = await createOne(accounts);
     await accounts.disable(disabled.id);
     const attempts = [
-      [uniqueEmail(), password],
-      ['nobody', password],
-      ['no\0body', password],
-      ['\u212Aurt', password],
-      ['', password],
-      [known.email, 'wrong horse battery'],
-      [disabled.email, password],
-      [disabled.email, 'wrong horse battery'],
+      [uniqueEmail(), password, 'unknown_account', undefined],
+      ['nobody', password, 'unknown_account', undefined],
+      ['no\0body', password, 'unknown_account', undefined],
+      ['\u212Aurt', password, 'unknown_account', undefined],
+      ['', password, 'unknown_account', undefined],
+      [known.email, 'wrong horse battery', 'wrong_password', known.id],
+      [disabled.email, password, 'account_disabled', disabled.id],
+      [disabled.email, 'wrong horse battery', 'account_disabled', disabled.id],
     ] as const;
-    for (const [login, given] of attempts) {
+    for (const [login, given, reason, accountId] of attempts) {
       computations.length = 0;
-      expect(await accounts.authenticate(login, given)).toEqual({ ok: false });
+      // The reason is for the audit trail.
+      expect(await accounts.authenticate(login, given)).toEqual({ ok: false, reason, accountId });
       expect(computations).toEqual(['verify m=8192,p=1,t=1']);
     }
   });
@@ -66,7 +67,7 @@ describe('signing in', () => {
     const { email } = await createOne(accounts);
     computations.length = 0;
     for (const login of [email, uniqueEmail()]) {
-      expect(await accounts.authenticate(login, 'x'.repeat(1_025))).toEqual({ ok: false });
+      expect(await accounts.authenticate(login, 'x'.repeat(1_025))).toMatchObject({ ok: false });
     }
     expect(computations).toEqual([]);
   });
@@ -76,7 +77,7 @@ describe('signing in', () => {
     const long = 'x'.repeat(1_023);
     const { email } = await createOne(accounts, { password: `${long}y` });
     expect(await accounts.authenticate(email, `${long}y`)).toMatchObject({ ok: true });
-    expect(await accounts.authenticate(email, `${long}z`)).toEqual({ ok: false });
+    expect(await accounts.authenticate(email, `${long}z`)).toMatchObject({ ok: false });
   });
 });
 
@@ -101,9 +102,9 @@ describe('a hash of older parameters', () => {
     const { id, email } = await createOne(accounts);
     await accounts.disable(id);
     const before = await storedHash(id);
-    expect(await makeAccounts(testDatabase, { parameters: stronger }).accounts.authenticate(email, password)).toEqual({
-      ok: false,
-    });
+    expect(
+      await makeAccounts(testDatabase, { parameters: stronger }).accounts.authenticate(email, password),
+    ).toMatchObject({ ok: false });
     expect(await storedHash(id)).toBe(before);
   });
 
@@ -119,7 +120,7 @@ describe('a hash of older parameters', () => {
     });
     expect(await accounts.authenticate(email, password)).toMatchObject({ ok: true });
     expect(await plain.authenticate(email, 'another horse entirely')).toMatchObject({ ok: true });
-    expect(await plain.authenticate(email, password)).toEqual({ ok: false });
+    expect(await plain.authenticate(email, password)).toMatchObject({ ok: false });
   });
 
   test('lets the sign-in stand when it can not be upgraded', async () => {
