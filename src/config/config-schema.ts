@@ -1,4 +1,3 @@
-import { isIPv4, isIPv6 } from 'node:net';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 
@@ -23,8 +22,9 @@ const list = z.string().transform((value) =>
   ),
 );
 
-const cidrList = list.refine(
-  (entries) => entries.every(isCidr),
+const addressRange = z.union([z.ipv4(), z.ipv6(), z.cidrv4(), z.cidrv6()]);
+const addressRanges = list.refine(
+  (entries) => entries.every((entry) => addressRange.safeParse(entry).success),
   'wants addresses or CIDR ranges, comma separated, such as 10.0.0.0/8',
 );
 
@@ -76,7 +76,7 @@ export const environmentSchema = z.object({
   DATABASE_POOL_SIZE: integer(4, 1_000),
   KEY_ENCRYPTION_KEY: encryptionKeys.optional(),
   COOKIE_KEYS: cookieKeys.optional(),
-  TRUST_PROXY: cidrList,
+  TRUST_PROXY: addressRanges,
   METRICS_HOST: text,
   METRICS_PORT: integer(0, 65_535),
   LOG_LEVEL: z.enum(
@@ -105,10 +105,3 @@ export const environmentSchema = z.object({
 });
 
 export type Environment = z.infer<typeof environmentSchema>;
-
-function isCidr(entry: string): boolean {
-  const [address = '', prefix, ...rest] = entry.split('/');
-  const width = isIPv4(address) ? 32 : isIPv6(address) ? 128 : undefined;
-  if (width === undefined || rest.length > 0) return false;
-  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= width);
-}

@@ -9,6 +9,7 @@ export { formOf, readForm } from './form.ts';
 export { createHealth } from './health.ts';
 export { healthChecks } from './health-checks.ts';
 export { createListener } from './listener.ts';
+export { locales } from './messages.ts';
 export { createMetricsServer } from './metrics-server.ts';
 export { observeRequests } from './observe-requests.ts';
 export { ownAddress, trustsPeer } from './own-address.ts';
@@ -26,6 +27,7 @@ export type {
 export { postToGet } from './post-to-get.ts';
 export { createRequestLog } from './request-log.ts';
 export { createRequestMetrics } from './request-metrics.ts';
+export { routesOf } from './routes-of.ts';
 export { securityHeaders } from './security-headers.ts';
 export { showError } from './show-error.ts';
 export {

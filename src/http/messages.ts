@@ -22,7 +22,7 @@ export interface Messages {
 /** Reads `<locale>.json` for every locale. Throws when a file is missing or isn't JSON. */
 export function readMessages(directory: string): Record<Locale, Messages> {
   const read = (locale: Locale) => createMessages(JSON.parse(readFileSync(join(directory, `${locale}.json`), 'utf8')));
-  return { en: read('en'), de: read('de') };
+  return Object.fromEntries(locales.map((locale) => [locale, read(locale)])) as Record<Locale, Messages>;
 }
 
 function createMessages(messages: Record<string, string>): Messages {
@@ -50,29 +50,15 @@ function createMessages(messages: Record<string, string>): Messages {
  * The page's language by BCP 47 lookup (RFC 4647 §3.4): each wanted tag in turn, shortened from its end until it is one
  * of ours, so that `de-CH` finds `de`.
  * @param uiLocales OIDC `ui_locales`: tags separated by spaces, most wanted first; goes before the browser's header
- * @param acceptLanguage the `Accept-Language` header; `q=0` refuses a tag
+ * @param accepted the browser's tags, most wanted first (Koa's `context.acceptsLanguages()`)
  */
-export function chooseLocale(uiLocales?: string, acceptLanguage?: string): Locale {
+export function chooseLocale(uiLocales: string | undefined, accepted: readonly string[]): Locale {
   const asked = (uiLocales ?? '').slice(0, MAX_PREFERENCE_LENGTH).split(/\s+/);
-  for (const tag of [...asked, ...acceptedTags(acceptLanguage ?? '')]) {
+  for (const tag of [...asked, ...accepted]) {
     const locale = lookUp(tag);
     if (locale) return locale;
   }
   return DEFAULT_LOCALE;
-}
-
-function acceptedTags(header: string): string[] {
-  return header
-    .slice(0, MAX_PREFERENCE_LENGTH)
-    .split(',')
-    .map((entry) => {
-      const [tag = '', ...parameters] = entry.split(';').map((part) => part.trim());
-      const quality = parameters.find((parameter) => /^q=/i.test(parameter));
-      return { tag, quality: quality === undefined ? 1 : Number(quality.slice(2)) };
-    })
-    .filter(({ quality }) => quality > 0)
-    .sort((one, other) => other.quality - one.quality)
-    .map(({ tag }) => tag);
 }
 
 function lookUp(tag: string): Locale | undefined {

@@ -8,7 +8,7 @@ export type Pages = Readonly<{
   locales: readonly Locale[];
   /** @param uiLocales the `ui_locales` of the authorization request, which goes before the browser's own wish */
   show<Page extends keyof PageModels>(
-    context: Pick<Context, 'type' | 'body' | 'get'>,
+    context: Pick<Context, 'type' | 'body' | 'acceptsLanguages'>,
     page: Page,
     model: PageModels[Page],
     uiLocales?: string,
@@ -19,7 +19,7 @@ export function createPages({ views }: { views: Views }): Pages {
   return {
     locales,
     show(context, page, model, uiLocales) {
-      const html = views.render(page, model, chooseLocale(uiLocales, context.get('accept-language')));
+      const html = views.render(page, model, chooseLocale(uiLocales, context.acceptsLanguages()));
       context.type = 'html';
       context.body = html;
     },

@@ -34,6 +34,8 @@ export interface PlaygroundPage {
   clients: PlaygroundClient[];
   openidScopes: { scope: string; isChecked: boolean }[];
   apis: PlaygroundApi[];
+  /** The languages of the server's pages. */
+  languages: { tag: string; name: string }[];
   notice?: { kind: 'success' | 'warning' | 'danger'; title: string; text: string } | undefined;
 }
 

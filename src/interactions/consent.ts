@@ -5,7 +5,7 @@ import type { Apis, Clients } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
 import { type ConsentPage, type Csrf, formOf, type Pages, type ScopeView, toClientView } from '../http/index.ts';
 import type { InteractionStep, InteractionSteps } from '../oidc/index.ts';
-import { clientOf, type StepContext } from './step-client.ts';
+import { clientOf } from './step-client.ts';
 
 export type ConsentDependencies = {
   steps: InteractionSteps;
@@ -45,11 +45,11 @@ export async function showConsent(
 }
 
 /** Takes the decision, and returns to the provider either way. */
-export async function submitConsent(context: StepContext, dependencies: ConsentDependencies): Promise<void> {
+export async function submitConsent(context: Context, uid: string, dependencies: ConsentDependencies): Promise<void> {
   const { steps, audit, csrf } = dependencies;
   const form = formOf(context);
   csrf.verify(context, form);
-  const step = await steps.find(context, context.params.uid);
+  const step = await steps.find(context, uid);
   const { accountId, clientId } = step;
   if (step.prompt !== 'consent' || accountId === undefined) throw expired();
   const whence = auditContextOf(context);

@@ -1,12 +1,11 @@
 import Router from '@koa/router';
 import type { Context, Middleware } from 'koa';
 import { AppError } from '../errors.ts';
-import { readForm, showError } from '../http/index.ts';
+import { readForm, routesOf, showError } from '../http/index.ts';
 import { outcomeOf } from '../telemetry/index.ts';
 import { type ConsentDependencies, showConsent, submitConsent } from './consent.ts';
-import { recallApp, rememberApp } from './last-app.ts';
+import { recallClient, rememberClient } from './last-client.ts';
 import { type SignInDependencies, showSignIn, submitSignIn } from './sign-in.ts';
-import type { StepContext } from './step-client.ts';
 
 export type InteractionDependencies = SignInDependencies & ConsentDependencies;
 
@@ -24,22 +23,22 @@ export function interactionRoutes(dependencies: InteractionDependencies): Middle
   });
   router.get('/', async (context) => {
     const step = await steps.find(context, uidOf(context));
-    rememberApp(context, step.clientId);
+    rememberClient(context, step.clientId);
     return step.prompt === 'login' ? showSignIn(context, step, dependencies) : showConsent(context, step, dependencies);
   });
-  router.post('/sign-in', readForm(), (context) => submitSignIn(context as unknown as StepContext, dependencies));
-  router.post('/consent', readForm(), (context) => submitConsent(context as unknown as StepContext, dependencies));
+  router.post('/sign-in', readForm(), (context) => submitSignIn(context, uidOf(context), dependencies));
+  router.post('/consent', readForm(), (context) => submitConsent(context, uidOf(context), dependencies));
   router.get('/cancel', (context) => steps.deny(context, uidOf(context)));
   // A page that was reloaded after its form had been answered.
   router.get(['/sign-in', '/consent'], (context) => context.redirect(`/interaction/${uidOf(context)}`));
-  return router.routes() as unknown as Middleware;
+  return routesOf(router);
 }
 
 /** A sign-in that is over, and the way back to where it began. */
 async function showExpired(context: Context, error: AppError, dependencies: InteractionDependencies): Promise<void> {
   const { code, status, message } = error;
   outcomeOf(context.req).error = code;
-  const client = await recallApp(context, dependencies.clients);
+  const client = await recallClient(context, dependencies.clients);
   showError(context, dependencies.pages, { code, oauthCode: 'invalid_request', status, description: message, client });
 }
 

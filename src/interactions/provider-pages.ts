@@ -3,7 +3,7 @@ import type { Accounts } from '../accounts/index.ts';
 import type { Clients } from '../clients/index.ts';
 import { type Pages, showError, toClientView } from '../http/index.ts';
 import type { ProviderPages } from '../oidc/index.ts';
-import { recallApp } from './last-app.ts';
+import { recallClient } from './last-client.ts';
 
 /** The pages that the provider shows by itself, as ours. */
 export function createProviderPages(dependencies: {
@@ -25,7 +25,7 @@ export function createProviderPages(dependencies: {
       const { status } = context;
       // With the database away a client that isn't in the cache goes unnamed, and the person still gets their answer.
       const isExpired = error.name === 'SessionNotFound';
-      const known = isExpired ? recallApp(context as Context, clients) : clientView(context.oidc.client?.clientId);
+      const known = isExpired ? recallClient(context as Context, clients) : clientView(context.oidc.client?.clientId);
       const client = await known.catch(() => undefined);
       const code = isExpired ? 'session_not_found' : out.error;
       const description = out.error_description ?? out.error;

@@ -5,7 +5,7 @@ import type { Clients } from '../clients/index.ts';
 import { type Csrf, formOf, type Pages, type SignInPage, toClientView } from '../http/index.ts';
 import type { SignInLimits } from '../limits/index.ts';
 import type { InteractionStep, InteractionSteps } from '../oidc/index.ts';
-import { clientOf, type StepContext } from './step-client.ts';
+import { clientOf } from './step-client.ts';
 
 export type SignInDependencies = {
   steps: InteractionSteps;
@@ -43,11 +43,11 @@ export async function showSignIn(
  * Checks who a person is: the same answer in the same time for an unknown account, a wrong password and a disabled
  * account; slowed down before the password is looked at, so that parallel guesses are counted too.
  */
-export async function submitSignIn(context: StepContext, dependencies: SignInDependencies): Promise<void> {
+export async function submitSignIn(context: Context, uid: string, dependencies: SignInDependencies): Promise<void> {
   const { steps, accounts, limits, csrf } = dependencies;
   const form = formOf(context);
   csrf.verify(context, form);
-  const step = await steps.find(context, context.params.uid);
+  const step = await steps.find(context, uid);
   const login = (form.login ?? '').trim();
   const password = form.password ?? '';
   if (login === '' || password === '') {
@@ -69,7 +69,9 @@ export async function submitSignIn(context: StepContext, dependencies: SignInDep
   });
   if (!signedIn.ok) {
     await limits.failed(attempt);
-    await record(context, step, dependencies, await failure(login, accounts));
+    const { reason, accountId } = signedIn;
+    // An unknown account is never named: people type passwords there.
+    await record(context, step, dependencies, { type: 'sign_in.failed', reason, accountId });
     context.status = 400;
     return showSignIn(context, step, dependencies, { error: 'invalid_credentials', login });
   }
@@ -77,14 +79,6 @@ export async function submitSignIn(context: StepContext, dependencies: SignInDep
   await limits.succeeded(attempt);
   await record(context, step, dependencies, { type: 'sign_in.succeeded', accountId });
   await steps.finishSignIn(context, step.uid, accountId);
-}
-
-/** What failed, for the audit trail alone: an unknown account is never named, people type passwords there. */
-async function failure(login: string, accounts: Accounts): Promise<Extract<AuditEvent, { type: 'sign_in.failed' }>> {
-  const account = await accounts.findByLogin(login);
-  if (account === undefined) return { type: 'sign_in.failed', reason: 'unknown_account' };
-  const reason = account.isDisabled ? 'account_disabled' : 'wrong_password';
-  return { type: 'sign_in.failed', reason, accountId: account.id };
 }
 
 async function record(

@@ -1,10 +1,6 @@
-import type { Context } from 'koa';
 import type { Clients, RegisteredClient } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
 import type { InteractionStep } from '../oidc/index.ts';
-
-/** A request below `/interaction/:uid`. */
-export type StepContext = Context & { params: { uid: string } };
 
 /** The client that a step is for. @throws {AppError} where it was deleted since the step began */
 export async function clientOf(step: InteractionStep, clients: Clients): Promise<RegisteredClient> {

@@ -1,10 +1,8 @@
 import { createLocalJWKSet, type JWK, type JWTPayload, jwtVerify } from 'jose';
+import { CLOCK_TOLERANCE_SECONDS } from '../config/index.ts';
 
 /** The grant that a person's JWT access token hangs on: when it ends, so does the token, wherever it is introspected. */
 export const GRANT_ID_CLAIM = 'grant_id';
-
-/** Our clocks and those that signed may differ by this; the same as for opaque tokens. */
-const CLOCK_TOLERANCE_SECONDS = 15;
 
 /** The claims of one of our own access tokens in JWT format (RFC 9068, section 2.2). */
 export type AccessTokenClaims = JWTPayload & {

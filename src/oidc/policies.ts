@@ -50,7 +50,7 @@ export function isOriginAllowed(origin: string, client: Client): boolean {
 }
 
 /** A year: RFC 9700, section 4.14.2 wants a refresh token's chain to end by itself one day. */
-const LONGEST_REFRESH_CHAIN_SECONDS = 365 * 24 * 60 * 60;
+export const LONGEST_REFRESH_CHAIN_SECONDS = 365 * 24 * 60 * 60;
 
 /** Refresh tokens rotate where nothing else proves who uses them: for public clients without a bound key (RFC 9700, section 4.14.2). */
 export function rotatesRefreshToken({ oidc }: KoaContextWithOIDC): boolean {

@@ -1,18 +1,24 @@
 import type { AdapterFactory, Configuration, ErrorOut, JWK, KoaContextWithOIDC } from 'oidc-provider';
 import { type Account, type Accounts, toClaims } from '../accounts/index.ts';
 import type { Apis, Clients } from '../clients/index.ts';
-import type { Config } from '../config/index.ts';
+import { CLOCK_TOLERANCE_SECONDS, type Config } from '../config/index.ts';
 import { ACR_PASSWORD, OPENID_SCOPE_CLAIMS, OPENID_SCOPES } from './claims.ts';
 import type { ConsentsStore } from './consents-store.ts';
 import { failClosed } from './faults.ts';
 import { loadExistingGrant } from './grants.ts';
 import { createInteractionPolicy } from './interaction-policy.ts';
 import { GRANT_ID_CLAIM } from './jwt-access-token.ts';
-import { isOriginAllowed, mayIntrospect, mayRevoke, rotatesRefreshToken } from './policies.ts';
+import {
+  isOriginAllowed,
+  LONGEST_REFRESH_CHAIN_SECONDS,
+  mayIntrospect,
+  mayRevoke,
+  rotatesRefreshToken,
+} from './policies.ts';
 import { ALLOWED_ORIGINS, isPkceRequired, REQUIRE_PKCE } from './provider-client.ts';
 import { defaultResource, resourceServerInfo } from './resources.ts';
 
-/** The pages that the provider shows by itself; `http/` makes them. */
+/** The pages that the provider shows by itself; `interactions/` makes them. */
 export interface ProviderPages {
   error(context: KoaContextWithOIDC, out: ErrorOut, error: Error): void | Promise<void>;
   signOut(context: KoaContextWithOIDC, formHtml: string): void | Promise<void>;
@@ -32,12 +38,6 @@ export type ConfigurationInputs = {
   /** Private keys; of each algorithm the one that signs stands first. */
   signingKeys: readonly JWK[];
 };
-
-/**
- * A grant outlives the refresh tokens that hang on it, and ends one day: after a year a person is asked again. Without
- * `offline_access` it ends with the session.
- */
-const OFFLINE_GRANT_SECONDS = 365 * 24 * 60 * 60;
 
 /** Signing algorithms of tokens, and of what clients sign. Symmetric ones are left out: a stored digest must sign nothing. */
 const ISSUED_ALGORITHMS = ['RS256', 'ES256'] as const;
@@ -63,7 +63,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     jwks: { keys: [...inputs.signingKeys] },
     routes,
     acrValues: [ACR_PASSWORD],
-    // The library reads these once: a new API makes a new provider (DESIGN of the handle in provider-handle.ts).
+    // The library reads these once: a new API makes a new provider (provider-handle.ts).
     scopes: [...new Set([...OPENID_SCOPES, ...apis.all().flatMap((api) => api.scopes.map(({ scope }) => scope))])],
     claims: { ...OPENID_SCOPE_CLAIMS, iss: null, sid: null },
     responseTypes: ['code'],
@@ -76,6 +76,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     clientDefaults: { grant_types: [], response_types: [], token_endpoint_auth_method: 'client_secret_basic' },
     extraClientMetadata: { properties: [ALLOWED_ORIGINS, REQUIRE_PKCE] },
     allowOmittingSingleRegisteredRedirectUri: false,
+    clockTolerance: CLOCK_TOLERANCE_SECONDS,
     clientBasedCORS: (_context, origin, client) => isOriginAllowed(origin, client),
     cookies: cookieSettings(inputs.cookieKeys, config.isSecure),
     discovery: { ui_locales_supported: [...pages.locales] },
@@ -101,9 +102,10 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
       AccessToken: (_context, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
       ClientCredentials: (_context, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
       AuthorizationCode: lifetimes.authorizationCodeSeconds,
+      // It lives as long as refresh tokens may hang on it; then a person is asked again. Else it ends with the session.
       Grant: (_context, grant) =>
         grant.openid?.scope?.split(' ').includes('offline_access')
-          ? Math.max(OFFLINE_GRANT_SECONDS, lifetimes.refreshTokenSeconds)
+          ? Math.max(LONGEST_REFRESH_CHAIN_SECONDS, lifetimes.refreshTokenSeconds)
           : lifetimes.sessionSeconds,
       IdToken: lifetimes.idTokenSeconds,
       Interaction: lifetimes.interactionSeconds,
@@ -179,6 +181,6 @@ function refreshTokenSeconds(
   seconds: number,
 ): number {
   const rotated = context?.oidc?.entities.RotatedRefreshToken;
-  const isBrowserApp = client.applicationType === 'web' && client.clientAuthMethod === 'none';
-  return rotated !== undefined && isBrowserApp && !token.isSenderConstrained() ? rotated.remainingTTL : seconds;
+  const isPublicWebClient = client.applicationType === 'web' && client.clientAuthMethod === 'none';
+  return rotated !== undefined && isPublicWebClient && !token.isSenderConstrained() ? rotated.remainingTTL : seconds;
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type ApiScope, OPENID_SCOPES } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
+import { locales } from '../http/index.ts';
 
 type CallableApi = Readonly<{ identifier: string; scopes: readonly ApiScope[] }>;
 
@@ -20,7 +21,7 @@ const formSchema = z.object({
   api: z.string().default(''),
   prompt: choice(PROMPTS),
   max_age: choice(MAX_AGES),
-  ui_locales: choice(['en', 'de']),
+  ui_locales: choice(locales),
 });
 
 export type PlaygroundForm = z.infer<typeof formSchema>;

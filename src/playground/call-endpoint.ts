@@ -1,8 +1,9 @@
 import type { Context } from 'koa';
 import { formOf } from '../http/index.ts';
 import type { PlaygroundParts } from './playground-parts.ts';
+import { RUN_PATHS } from './playground-paths.ts';
 import type { Run, RunKind } from './playground-sessions.ts';
-import { clientOf, introspectorOf, RUN_PATHS } from './present-calls.ts';
+import { clientOf, introspectorOf } from './present-calls.ts';
 import { seeOther } from './see-other.ts';
 
 type Call = 'userinfo' | 'introspect' | 'refresh' | 'revoke';

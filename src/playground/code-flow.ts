@@ -2,10 +2,10 @@ import type { Context } from 'koa';
 import { formOf } from '../http/index.ts';
 import { authorizationParameters, readPlaygroundForm } from './authorization-request.ts';
 import { curlCommand } from './curl.ts';
-import { CALLBACK_PATH, demoClients, SIGNED_OUT_PATH } from './demo-data.ts';
+import { demoClients } from './demo-data.ts';
 import type { PlaygroundParts } from './playground-parts.ts';
+import { CALLBACK_PATH, RUN_PATHS, SIGNED_OUT_PATH } from './playground-paths.ts';
 import { type PendingFlow, type Run, remember, takePending } from './playground-sessions.ts';
-import { RUN_PATHS } from './present-calls.ts';
 import { seeOther } from './see-other.ts';
 import { showFailure } from './show-run.ts';
 

@@ -1,4 +1,5 @@
 import type { NewApi, NewClient } from '../clients/index.ts';
+import { CALLBACK_PATH, SIGNED_OUT_PATH } from './playground-paths.ts';
 
 /** Well known on purpose: what is printed here, in the log and in the README works on every fresh start. */
 export const demoSignIn = { email: 'demo@example.com', password: 'correct horse battery staple' } as const;
@@ -12,9 +13,6 @@ export const demoClients = {
   /** A public client on a developer's machine. */
   native: { id: 'demo-native' },
 } as const;
-
-export const CALLBACK_PATH = '/playground/callback';
-export const SIGNED_OUT_PATH = '/playground/signed-out';
 
 const DEMO_USERNAME = 'demo';
 

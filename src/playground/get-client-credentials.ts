@@ -3,7 +3,7 @@ import { clientCredentialsParameters, readPlaygroundForm } from './authorization
 import { curlCommand } from './curl.ts';
 import { demoClients } from './demo-data.ts';
 import type { PlaygroundParts } from './playground-parts.ts';
-import { RUN_PATHS } from './present-calls.ts';
+import { RUN_PATHS } from './playground-paths.ts';
 import { seeOther } from './see-other.ts';
 
 /** Gets a token for the demo service itself (RFC 6749, section 4.4). */

@@ -2,15 +2,14 @@ import Router from '@koa/router';
 import type { Context, Middleware } from 'koa';
 import type { Apis, Clients } from '../clients/index.ts';
 import type { Clock, Config } from '../config/index.ts';
-import { type Csrf, type Pages, readForm } from '../http/index.ts';
+import { type Csrf, type Pages, readForm, routesOf } from '../http/index.ts';
 import { callEndpoint } from './call-endpoint.ts';
 import { finishCodeFlow, signOut, startCodeFlow } from './code-flow.ts';
-import { CALLBACK_PATH, SIGNED_OUT_PATH } from './demo-data.ts';
 import { getClientCredentials } from './get-client-credentials.ts';
 import { createPlaygroundClient } from './playground-client.ts';
 import type { PlaygroundParts } from './playground-parts.ts';
+import { AUTHORIZE_PATH, CALLBACK_PATH, RUN_PATHS, SIGN_OUT_PATH, SIGNED_OUT_PATH } from './playground-paths.ts';
 import { createPlaygroundSessions } from './playground-sessions.ts';
-import { RUN_PATHS } from './present-calls.ts';
 import { showHome } from './show-home.ts';
 import { showRun } from './show-run.ts';
 
@@ -33,19 +32,19 @@ export function playgroundRoutes(dependencies: {
   };
   const router = new Router();
   const get = (path: string, answer: (context: Context, parts: PlaygroundParts) => unknown) =>
-    router.get(path, (context) => answer(context as unknown as Context, parts));
+    router.get(path, (context) => answer(context, parts));
   const post = (path: string, answer: (context: Context, parts: PlaygroundParts) => unknown) =>
-    router.post(path, readForm(), (context) => answer(context as unknown as Context, parts));
+    router.post(path, readForm(), (context) => answer(context, parts));
 
   get('/', (context) => showHome(context, parts));
   get('/playground', (context) => context.redirect('/'));
-  post('/playground/authorize', startCodeFlow);
+  post(AUTHORIZE_PATH, startCodeFlow);
   get(CALLBACK_PATH, finishCodeFlow);
   get(RUN_PATHS.code, (context) => showRun('code', context, parts));
   for (const name of ['userinfo', 'introspect', 'refresh', 'revoke'] as const) {
     post(`${RUN_PATHS.code}/${name}`, (context) => callEndpoint('code', name, context, parts));
   }
-  post('/playground/sign-out', signOut);
+  post(SIGN_OUT_PATH, signOut);
   get(SIGNED_OUT_PATH, (context) => showHome(context, parts, signedOut));
   get(RUN_PATHS['client-credentials'], (context) => showRun('client-credentials', context, parts));
   post(RUN_PATHS['client-credentials'], getClientCredentials);
@@ -54,7 +53,7 @@ export function playgroundRoutes(dependencies: {
       callEndpoint('client-credentials', name, context, parts),
     );
   }
-  return router.routes() as unknown as Middleware;
+  return routesOf(router);
 }
 
 const signedOut = {

@@ -4,12 +4,8 @@ import { curlCommand } from './curl.ts';
 import { demoClients } from './demo-data.ts';
 import { describeTime } from './describe-time.ts';
 import { explainFailure } from './explain-failure.ts';
+import { RUN_PATHS } from './playground-paths.ts';
 import type { Answer, Run, RunKind } from './playground-sessions.ts';
-
-export const RUN_PATHS = {
-  code: '/playground/result',
-  'client-credentials': '/playground/client-credentials',
-} as const;
 
 /** Who the tokens of a run were issued to: alone in being allowed to refresh and to revoke them. */
 export function clientOf(kind: RunKind): { id: string; secret: string } {

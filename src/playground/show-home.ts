@@ -7,6 +7,7 @@ import { explainFailure } from './explain-failure.ts';
 import type { PlaygroundParts } from './playground-parts.ts';
 import { presentClient, presentEndpoints } from './present-home.ts';
 
+const languageNames = new Intl.DisplayNames('en', { type: 'language' });
 const CHECKED_AT_FIRST: readonly string[] = ['openid', 'profile', 'email'];
 
 /** The first page: what there is to see, and the forms that start it. */
@@ -30,6 +31,7 @@ export async function showHome(
     clients: registered.map(presentClient),
     openidScopes: OPENID_SCOPES.map((scope) => ({ scope, isChecked: CHECKED_AT_FIRST.includes(scope) })),
     apis: demoApis.flatMap(({ identifier }) => apis.all().find((api) => api.identifier === identifier) ?? []),
+    languages: pages.locales.map((tag) => ({ tag, name: languageNames.of(tag) ?? tag })),
     notice: notice ?? (isDemoMissing ? demoIsMissing : metadata.ok ? undefined : unreachable(metadata.failure)),
   };
   pages.show(context, 'playground', model, 'en');

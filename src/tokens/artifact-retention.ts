@@ -1,7 +1,8 @@
+import { CLOCK_TOLERANCE_SECONDS } from '../config/index.ts';
 import type { ArtifactKind, ArtifactPayload } from './artifact.ts';
 
-/** By how much clocks may differ, among nodes and as configured in the library (`clockTolerance`). */
-export const CLOCK_TOLERANCE_MS = 15_000;
+/** What has just expired by our clock may not have by the one that asks. */
+export const CLOCK_TOLERANCE_MS = CLOCK_TOLERANCE_SECONDS * 1_000;
 
 const HOUR_MS = 3_600_000;
 

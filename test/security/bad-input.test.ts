@@ -396,7 +396,7 @@ describe('cookies', () => {
       'tessera_interaction',
       'tessera_interaction.sig',
       'tessera_csrf',
-      'tessera_app',
+      'tessera_client',
     ];
     const values = ['', 'x', '%00', '%ff', '"', 'a'.repeat(2_000), '__proto__', 'null', 'a%0d%0ab', '\u00ff', '=;=;='];
     for (const value of values) {

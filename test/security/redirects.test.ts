@@ -214,7 +214,7 @@ describe('an error page', () => {
 
   test('of a sign-in that is over leads to the app by its registration, whatever the cookie says', async () => {
     const page = async (app: string) => {
-      const cookie = `tessera_app=${Buffer.from(app).toString('base64url')}; tessera_app.sig=x`;
+      const cookie = `tessera_client=${Buffer.from(app).toString('base64url')}; tessera_client.sig=x`;
       return rawRequest(server.address, { path: '/interaction/nothing', headers: { accept: 'text/html', cookie } });
     };
     for (const app of [

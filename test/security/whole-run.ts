@@ -130,7 +130,7 @@ export async function runEverything(server: TestServer): Promise<WholeRun> {
   for (const [who, jar] of Object.entries({ person, waiting })) {
     for (const [name, value] of Object.entries(jar.cookies())) {
       // This one only names the app that the browser came from.
-      if (!name.startsWith('tessera_app')) keep(`${who} cookie ${name}`, value);
+      if (!name.startsWith('tessera_client')) keep(`${who} cookie ${name}`, value);
     }
   }
   return {

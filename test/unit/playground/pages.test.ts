@@ -45,6 +45,7 @@ const pages = [
       discoveryCommand: 'curl',
       clients: [],
       openidScopes: [],
+      languages: [],
       apis: [
         {
           identifier: 'urn:a',

@@ -3,12 +3,12 @@ import type { Clients } from '../clients/index.ts';
 import { type ClientView, toClientView } from '../http/index.ts';
 
 /** Over https the prefix keeps a sibling domain from setting it (RFC 6265bis, section 4.1.3.2). */
-const cookieName = ({ secure }: Context) => (secure ? '__Host-tessera_app' : 'tessera_app');
+const cookieName = ({ secure }: Context) => (secure ? '__Host-tessera_client' : 'tessera_client');
 /** Who comes back to a sign-in that was left open, comes back within a day. */
 const REMEMBERED_MS = 24 * 60 * 60 * 1000;
 
-/** Notes which app a browser came from, so that the page of an expired sign-in can lead back to it. */
-export function rememberApp(context: Context, clientId: string): void {
+/** Notes which client a browser came from, so that the page of an expired sign-in can lead back to it. */
+export function rememberClient(context: Context, clientId: string): void {
   context.cookies.set(cookieName(context), Buffer.from(clientId).toString('base64url'), {
     httpOnly: true,
     sameSite: 'lax',
@@ -17,8 +17,8 @@ export function rememberApp(context: Context, clientId: string): void {
   });
 }
 
-/** The app that a browser came from last, with the best address to start again at. */
-export async function recallApp(context: Context, clients: Clients): Promise<ClientView | undefined> {
+/** The client that a browser came from last, with the best address to start again at. */
+export async function recallClient(context: Context, clients: Clients): Promise<ClientView | undefined> {
   const clientId = context.cookies.get(cookieName(context));
   if (clientId === undefined) return undefined;
   const client = await clients.find(Buffer.from(clientId, 'base64url').toString());
