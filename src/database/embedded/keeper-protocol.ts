@@ -21,27 +21,57 @@ export function send(socket: Socket, message: UserMessage | KeeperMessage): void
   socket.write(`${JSON.stringify(message)}\n`);
 }
 
-/** Calls `receive` with every message that arrives; a peer that doesn't speak the protocol is cut off. */
-export function onMessage<Message>(socket: Socket, receive: (message: Message) => void): void {
+/** Calls `receive` with what the keeper says; a peer that doesn't speak as one is cut off. */
+export function onKeeperMessage(socket: Socket, receive: (message: KeeperMessage) => void): void {
+  onMessage(socket, toKeeperMessage, receive);
+}
+
+/** Calls `receive` with what a user says; a peer that doesn't speak as one is cut off. */
+export function onUserMessage(socket: Socket, receive: (message: UserMessage) => void): void {
+  onMessage(socket, toUserMessage, receive);
+}
+
+function onMessage<Message>(
+  socket: Socket,
+  parse: (value: object) => Message | undefined,
+  receive: (message: Message) => void,
+): void {
   let pending = '';
   socket.setEncoding('utf8');
   socket.on('data', (chunk) => {
     const lines = `${pending}${chunk}`.split('\n');
     pending = lines.pop() ?? '';
-    if (pending.length > LONGEST_LINE) return void socket.destroy();
+    if ([...lines, pending].some((line) => line.length > LONGEST_LINE)) return void socket.destroy();
     for (const line of lines) {
-      const message = parse<Message>(line);
+      // What stands behind a message for which the peer was cut off is not listened to.
+      if (socket.destroyed) return;
+      const value = parseObject(line);
+      const message = value && parse(value);
       if (message === undefined) return void socket.destroy();
       receive(message);
     }
   });
 }
 
-function parse<Message>(line: string): Message | undefined {
+function parseObject(line: string): object | undefined {
   try {
     const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null && 'say' in value ? (value as Message) : undefined;
+    return typeof value === 'object' && value !== null ? value : undefined;
   } catch {
     return undefined;
   }
+}
+
+/* By hand: a schema library takes as long to load as the keeper takes to start, and somebody waits for that. */
+
+function toUserMessage(value: Partial<Record<'say' | 'token', unknown>>): UserMessage | undefined {
+  const { say, token } = value;
+  if (say === 'leave') return { say };
+  return say === 'join' && typeof token === 'string' ? { say, token } : undefined;
+}
+
+function toKeeperMessage(value: Partial<Record<'say' | 'message', unknown>>): KeeperMessage | undefined {
+  const { say, message } = value;
+  if (say === 'ready' || say === 'staying' || say === 'stopping') return { say };
+  return (say === 'notice' || say === 'fault') && typeof message === 'string' ? { say, message } : undefined;
 }

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../../errors.ts';
 import { embeddedFault } from './embedded-fault.ts';
 import { currentKeeper, type KeeperAddress } from './keeper-lock.ts';
-import { type KeeperMessage, onMessage, send } from './keeper-protocol.ts';
+import { type KeeperMessage, onKeeperMessage, send } from './keeper-protocol.ts';
 import { launchKeeper, logPathOf } from './launch-keeper.ts';
 import { isRunning } from './process-identity.ts';
 
@@ -63,7 +63,7 @@ function join(address: KeeperAddress, notice: (message: string) => void): Promis
     socket.on('error', () => socket.destroy());
     socket.on('close', () => resolve(undefined));
     socket.on('connect', () => send(socket, { say: 'join', token: address.token }));
-    onMessage<KeeperMessage>(socket, (message) => {
+    onKeeperMessage(socket, (message) => {
       if (message.say === 'notice') notice(message.message);
       else if (message.say === 'fault') {
         socket.destroy();

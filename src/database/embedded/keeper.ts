@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { folderFault } from './embedded-fault.ts';
 import { claimKeeping } from './keeper-lock.ts';
-import { onMessage, send, type UserMessage } from './keeper-protocol.ts';
+import { onUserMessage, send } from './keeper-protocol.ts';
 import { openCluster } from './open-cluster.ts';
 import type { Postmaster } from './postmaster.ts';
 import { identifyProcess } from './process-identity.ts';
@@ -95,7 +95,7 @@ function admit(caller: Socket): void {
   caller.on('close', () => {
     if (users.delete(caller)) setTimeout(stopIfUnused, phase === 'faulty' ? 0 : LAST_USER_LOST_MS);
   });
-  onMessage<UserMessage>(caller, (message) => {
+  onUserMessage(caller, (message) => {
     if (message.say === 'join' && isToken(message.token) && !isStopping()) welcome(caller);
     else if (message.say === 'leave' && users.has(caller)) leave(caller);
     else caller.destroy();

@@ -1,10 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { openEmbeddedDatabase } from '../../../src/database/embedded/index.ts';
+import { currentKeeper } from '../../../src/database/embedded/keeper-lock.ts';
 import { silentLogger } from '../../harness/logger.ts';
 import {
   freshFolder,
@@ -116,6 +118,48 @@ if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.pla
     expect(keeperPid(folder.path)).toBe(keeper);
     await database.close();
     expect(processesOf(folder.path)).toEqual([]);
+  });
+
+  test('a caller that does not speak to the keeper as a user does is cut off, and nobody else notices', async () => {
+    const user = await open();
+    const keeper = keeperPid(folder.path);
+    const port = currentKeeper(join(folder.path, 'postgres-keeper'))?.port ?? 0;
+    const openLine = '"'.padEnd(100_000, 'x');
+    for (const garbage of [
+      '{"say":"join"}\n',
+      '{"say":"join","token":1}\n',
+      '{"say":"join","token":["a"]}\n',
+      '{"say":"join","token":"00"}\n',
+      '{"say":"leave"}\n',
+      '{"say":"stopping"}\n',
+      '{"say":1}\n',
+      '{}\n',
+      '[]\n',
+      'null\n',
+      '"join"\n',
+      '\n',
+      'GET / HTTP/1.1\r\n\r\n',
+      '{"say":"join"}\n'.repeat(1_000),
+      `{"say":"leave"}\n{"say":"join"}\n`,
+      openLine,
+      `${openLine}"\n`,
+      `{"say":"join","token":"${'0'.repeat(100_000)}"}\n`,
+    ]) {
+      const caller = connect(port, '127.0.0.1');
+      let heard = '';
+      caller.on('data', (chunk) => {
+        heard += chunk;
+      });
+      // Cut off in the middle of what it says, it may hear of that as a reset.
+      caller.on('error', () => undefined);
+      const cutOff = new Promise<void>((resolve) => caller.on('close', () => resolve()));
+      caller.write(garbage);
+      await cutOff;
+      expect(heard).toBe('');
+    }
+    expect(keeperPid(folder.path)).toBe(keeper);
+    expect(await query(user.url, 'select 1 as one')).toEqual([{ one: 1 }]);
+    await user.close();
   });
 
   test('a killed PostgreSQL comes back by itself under the same URL with all that was committed', async () => {
