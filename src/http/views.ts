@@ -77,8 +77,6 @@ interface SignOutPage {
 
 interface SignedOutPage {
   client?: ClientView | undefined;
-  /** The way on where the client has no page of its own. */
-  homeUrl?: string | undefined;
 }
 
 export interface ErrorPage {
@@ -87,14 +85,10 @@ export interface ErrorPage {
   /** The protocol's code for `[data-error]`, where `code` is a finer one of ours. */
   oauthCode?: string | undefined;
   status: number;
-  title?: string | undefined;
   description: string;
   requestId: string;
-  /** The one way on; without it the client's page, where it has one. */
-  action?: { href: string; label: string } | undefined;
+  /** Its page is the way on, where it has one. */
   client?: ClientView | undefined;
-  /** A hint for developers. */
-  detail?: string | undefined;
 }
 
 export interface PageModels {
@@ -174,7 +168,6 @@ function createTemplateTools(messages: Messages, locale: Locale) {
     unique: (texts: string[]) => [...new Set(texts)],
     shorten,
     webUrl,
-    pageUrl,
   };
 }
 
@@ -200,11 +193,4 @@ function webUrl(value: string | undefined): string | undefined {
   const url = value === undefined ? null : URL.parse(value);
   const isLocal = url !== null && ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname);
   return url?.protocol === 'https:' || (url?.protocol === 'http:' && isLocal) ? url.href : undefined;
-}
-
-/** A path of our own, or what `webUrl` lets through. Browsers read `//host`, `/\host` and `/<tab>/host` as another host. */
-function pageUrl(value: string | undefined): string | undefined {
-  if (!value?.startsWith('/')) return webUrl(value);
-  const url = URL.parse(value, 'https://self.invalid');
-  return url?.origin === 'https://self.invalid' ? url.pathname + url.search + url.hash : undefined;
 }

@@ -31,6 +31,7 @@ export async function showConsent(
   if (account === undefined || account.isDisabled) throw expired();
   const model: ConsentPage = {
     action: `/interaction/${step.uid}/consent`,
+    switchAccountAction: step.canSwitchAccount ? `/interaction/${step.uid}/switch-account` : undefined,
     csrfToken: csrf.token(context),
     client: toClientView(client),
     accountLabel: account.email,
@@ -66,6 +67,12 @@ export async function submitConsent(context: Context, uid: string, dependencies:
     default:
       throw new AppError({ code: 'invalid_request', message: 'Choose to allow or to deny access.' });
   }
+}
+
+/** Asks for another account to sign in with, and for its consent then. */
+export async function switchAccount(context: Context, uid: string, dependencies: ConsentDependencies): Promise<void> {
+  dependencies.csrf.verify(context, formOf(context));
+  await dependencies.steps.switchAccount(context, uid);
 }
 
 function expired(): AppError {

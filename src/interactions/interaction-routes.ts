@@ -3,7 +3,7 @@ import type { Context, Middleware } from 'koa';
 import { AppError } from '../errors.ts';
 import { readForm, routesOf, showError } from '../http/index.ts';
 import { outcomeOf } from '../telemetry/index.ts';
-import { type ConsentDependencies, showConsent, submitConsent } from './consent.ts';
+import { type ConsentDependencies, showConsent, submitConsent, switchAccount } from './consent.ts';
 import { recallClient, rememberClient } from './last-client.ts';
 import { type SignInDependencies, showSignIn, submitSignIn } from './sign-in.ts';
 
@@ -28,9 +28,12 @@ export function interactionRoutes(dependencies: InteractionDependencies): Middle
   });
   router.post('/sign-in', readForm(), (context) => submitSignIn(context, uidOf(context), dependencies));
   router.post('/consent', readForm(), (context) => submitConsent(context, uidOf(context), dependencies));
+  router.post('/switch-account', readForm(), (context) => switchAccount(context, uidOf(context), dependencies));
   router.get('/cancel', (context) => steps.deny(context, uidOf(context)));
   // A page that was reloaded after its form had been answered.
-  router.get(['/sign-in', '/consent'], (context) => context.redirect(`/interaction/${uidOf(context)}`));
+  router.get(['/sign-in', '/consent', '/switch-account'], (context) =>
+    context.redirect(`/interaction/${uidOf(context)}`),
+  );
   return routesOf(router);
 }
 

@@ -16,6 +16,8 @@ export type InteractionStep = {
   loginHint: string | undefined;
   /** Who is signed in; there at the consent step. */
   accountId: string | undefined;
+  /** Whether another account may do: not where the request itself says whose it wants. */
+  canSwitchAccount: boolean;
   /** What is asked for and has not been allowed before. */
   missing: Consent;
   /** Of what is asked for, what has been allowed before. */
@@ -26,10 +28,12 @@ export type InteractionStep = {
 export type InteractionSteps = Readonly<{
   /** @throws {AppError} `interaction_expired` where there is none for this browser and `uid` */
   find(context: Context, uid: string): Promise<InteractionStep>;
-  /** All three answer with the redirect back to the provider. @throws {AppError} `interaction_expired` as `find` does */
+  /** All answer with the redirect back to the provider. @throws {AppError} `interaction_expired` as `find` does */
   finishSignIn(context: Context, uid: string, accountId: string): Promise<void>;
   finishConsent(context: Context, uid: string): Promise<{ grantId: string; scopes: string[]; resources: string[] }>;
   deny(context: Context, uid: string): Promise<void>;
+  /** Begins the same authorization request anew, with another sign-in first. */
+  switchAccount(context: Context, uid: string): Promise<void>;
 }>;
 
 type Details = Awaited<ReturnType<Provider['interactionDetails']>>;
@@ -78,6 +82,7 @@ export function createInteractionSteps(dependencies: {
         uiLocales: optionalText(params.ui_locales),
         loginHint: optionalText(params.login_hint),
         accountId: found.session?.accountId,
+        canSwitchAccount: !namesAccount(params),
         missing: missingConsent(prompt.details),
         granted: grant === undefined ? nothing : restrictTo(toConsent(grant), optionalText(params.scope) ?? ''),
       };
@@ -114,7 +119,29 @@ export function createInteractionSteps(dependencies: {
       await failClosed(() => details(context, uid));
       await finish(context, { error: 'access_denied', error_description: 'End-User denied the request' });
     },
+
+    async switchAccount(context, uid) {
+      const { params, prompt } = await failClosed(() => details(context, uid));
+      if (prompt.name !== 'consent' || namesAccount(params)) throw outOfOrder();
+      context.status = 303;
+      context.redirect(`${provider().urlFor('authorization')}?${withSignIn(params)}`);
+    },
   };
+}
+
+/** Another account than one that the request names would be asked to sign in for ever. */
+function namesAccount(params: Details['params']): boolean {
+  return params.id_token_hint !== undefined || params.claims !== undefined;
+}
+
+/** The parameters of a request with `prompt=login`; the name that it suggests is not the one that is wanted now. */
+function withSignIn(params: Details['params']): URLSearchParams {
+  const { prompt, login_hint: _loginHint, ...others } = params;
+  const request = new URLSearchParams({ prompt: String(prompt ?? '').includes('consent') ? 'login consent' : 'login' });
+  for (const [name, value] of Object.entries(others)) {
+    for (const one of Array.isArray(value) ? value : [value]) if (one !== undefined) request.append(name, String(one));
+  }
+  return request;
 }
 
 const nothing: Consent = { scopes: [], claims: [], resourceScopes: {} };

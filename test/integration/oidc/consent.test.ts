@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createTestAccount, createTestApi, createTestClient, REDIRECT_URI } from '../../harness/factories.ts';
-import { authorizationRequest, signInForTokens } from '../../harness/flows.ts';
+import { authorizationRequest, redeem, signInForTokens } from '../../harness/flows.ts';
 import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { userinfo } from '../../harness/token-requests.ts';
@@ -203,6 +203,58 @@ describe('consent', () => {
     expect(refused.response.status).toBe(400);
     const back = backFrom(await person.submit(page, { decision: 'allow' }, '/consent'));
     expect(back?.get('code')).toBeTruthy();
+  });
+
+  describe('for another account', () => {
+    /** Presses "Use another account", as a browser does. */
+    function switchAccount(person: Person, page: Page) {
+      const action = / formaction="([^"]+)"/.exec(page.html)?.[1] ?? '';
+      const html = page.html.replace(/action="[^"]*\/consent"/, `action="${action}"`);
+      return person.submit({ ...page, html }, {}, '/switch-account');
+    }
+
+    test('begins the same request anew: sign-in, its own consent, a code for the first verifier and state', async () => {
+      const client = await createTestClient(server.domains);
+      const [first, second] = [await createTestAccount(server.domains), await createTestAccount(server.domains)];
+      const asked = { scope: 'openid offline_access', prompt: 'consent', login_hint: first.login };
+      const { person, page, request } = await signIn(client.id, first, asked);
+      expect(page.html).toContain(first.login);
+      const signInPage = await switchAccount(person, page);
+      expect(signInPage.html).toContain('name="password"');
+      expect(signInPage.html).not.toContain(first.login);
+      const { login, password } = second;
+      // The library signs the first account out by a form that sends itself.
+      const signOut = await person.submit(signInPage, { login, password }, '/sign-in');
+      const consentPage = await person.submit(signOut, {}, '/logout/confirm');
+      expect(isConsent(consentPage)).toBe(true);
+      expect(consentPage.html).toContain(second.login);
+      const back = backFrom(await person.submit(consentPage, { decision: 'allow' }, '/consent'));
+      expect(back?.get('state')).toBe(request.state);
+      const { body } = await redeem(server.issuer, client, back?.get('code') ?? '', request.verifier);
+      const claims = JSON.parse(Buffer.from(String(body.id_token).split('.')[1] ?? '', 'base64url').toString());
+      expect(claims).toMatchObject({ sub: second.account.id, nonce: request.nonce });
+      expect(body.refresh_token).toBeDefined();
+      expect(await server.domains.consents.find(first.account.id, client.id)).toBeUndefined();
+    });
+
+    test('is not offered where the request names whose account it wants', async () => {
+      const client = await createTestClient(server.domains);
+      const account = await createTestAccount(server.domains);
+      const claims = JSON.stringify({ id_token: { sub: { value: account.account.id } } });
+      const { person, page } = await signIn(client.id, account, { claims });
+      expect(isConsent(page)).toBe(true);
+      expect(page.html).not.toContain('switch-account');
+      const html = page.html.replace('/consent"', '/switch-account"');
+      expect((await person.submit({ ...page, html }, {}, '/switch-account')).response.status).toBe(400);
+    });
+
+    test('wants the form of the page', async () => {
+      const client = await createTestClient(server.domains);
+      const { person, page } = await signIn(client.id, await createTestAccount(server.domains));
+      const path = `${new URL(page.url).pathname}/switch-account`;
+      const forged = await person.request(`${server.issuer}${path}`, { method: 'POST', body: new URLSearchParams() });
+      expect(forged.status).toBe(403);
+    });
   });
 
   test('both decisions are on record', async () => {
