@@ -1,5 +1,6 @@
 /**
- * Owns the connection to PostgreSQL: pools, the embedded server, migrations, the feed of changes between nodes. Refuses
+ * Owns the connection to PostgreSQL: pools, the embedded server, migrations, the feed of changes between nodes, and what is
+ * private in DATA_DIR. Refuses
  * to know any table but its own `revisions`: rows belong to the rooms that write them.
  */
 export {
@@ -11,4 +12,5 @@ export { type Database, openDatabase } from './database.ts';
 export { isDatabaseUnavailable } from './database-faults.ts';
 export { ensureSchema } from './ensure-schema.ts';
 export { migrateDown, migrateUp, migrationSettings, migrationStatus } from './migrate.ts';
+export { createPrivateFile, ensureDataDirectory } from './private-files.ts';
 export { assertSupportedServer } from './server-version.ts';

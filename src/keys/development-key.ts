@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, open, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createPrivateFile, ensureDataDirectory } from '../database/index.ts';
 import { AppError } from '../errors.ts';
 import { KEY_BYTES } from './authenticated-encryption.ts';
 
 const FILE_NAME = 'key-encryption-key';
-const OWNER_ONLY = 0o600;
 const GROUP_AND_OTHERS = 0o077;
 
 /**
@@ -19,7 +19,9 @@ export async function developmentKeyEncryptionKey(dataDirectory: string): Promis
   const present = await readKeyFile(path);
   if (present !== undefined) return present;
   try {
-    await makeKeyFile(path);
+    ensureDataDirectory(dataDirectory);
+    // On disk before anything is sealed under it: a power cut must not leave sealed rows without their key.
+    createPrivateFile(path, `${randomBytes(KEY_BYTES).toString('base64url')}\n`);
   } catch (cause) {
     throw fault(`'${path}' can't be written: DATA_DIR wants a directory that the server may write to`, cause);
   }
@@ -48,35 +50,6 @@ async function readKeyFile(path: string): Promise<Buffer | undefined> {
     return key;
   } finally {
     await file.close();
-  }
-}
-
-/** Written whole under another name, then linked: of two processes one makes the file and neither reads half of it. */
-async function makeKeyFile(path: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const draft = `${path}.${randomBytes(6).toString('hex')}`;
-  const file = await open(draft, 'wx', OWNER_ONLY);
-  try {
-    await file.writeFile(`${randomBytes(KEY_BYTES).toString('base64url')}\n`);
-    // On disk before anything is sealed under it: a power cut must not leave sealed rows without their key.
-    await file.sync();
-    await link(draft, path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error;
-    });
-    await syncDirectory(dirname(path));
-  } finally {
-    await file.close();
-    await rm(draft, { force: true });
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  if (process.platform === 'win32') return;
-  const directory = await open(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
   }
 }
 

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { statSync } from 'node:fs';
+import { isRoot } from '../private-files.ts';
 import { embeddedFault, errorCode, INSTEAD } from './embedded-fault.ts';
-import { isRoot } from './private-files.ts';
 
 /** The unprivileged user that PostgreSQL runs as when Tessera runs as root, whom PostgreSQL refuses. */
 export type ClusterOwner = Readonly<{ uid: number; gid: number }>;

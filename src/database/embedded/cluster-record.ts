@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writePrivateFile } from '../private-files.ts';
 import { errorCode } from './embedded-fault.ts';
-import { writePrivateFile } from './private-files.ts';
 
 /** What is remembered of the cluster, in `<DATA_DIR>/postgres.json` (mode 600). */
 export type ClusterRecord = Readonly<{

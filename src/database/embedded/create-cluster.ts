@@ -12,11 +12,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { syncFolder } from '../private-files.ts';
 import { type Binaries, majorVersion } from './binaries.ts';
 import type { ClusterOwner } from './cluster-owner.ts';
 import { DATABASE_NAME } from './cluster-record.ts';
 import { cannotRunFault, embeddedFault, errorCode, folderFault, INSTEAD, outputFault } from './embedded-fault.ts';
-import { syncFolder } from './private-files.ts';
 
 /** The environment of PostgreSQL's programs: nothing of ours, which may hold secrets or PG* variables. */
 export const POSTGRES_ENVIRONMENT = { LC_ALL: 'C', TZ: 'UTC', PATH: '/usr/bin:/bin' };

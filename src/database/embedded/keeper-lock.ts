@@ -1,8 +1,7 @@
-import { randomBytes } from 'node:crypto';
-import { linkSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { createPrivateFile } from '../private-files.ts';
 import { errorCode } from './embedded-fault.ts';
-import { writePrivateFile } from './private-files.ts';
 import { isRunning, type ProcessIdentity } from './process-identity.ts';
 
 /** Where the keeper of a data directory listens on 127.0.0.1, and the secret that shows that a caller may read the folder. */
@@ -31,7 +30,7 @@ export function claimKeeping(folder: string, address: KeeperAddress): boolean {
     const holder = readClaim(folder, highest);
     if (holder === 'being_written' || (typeof holder === 'object' && isRunning(holder.keeper))) return false;
     const generation = highest + 1;
-    if (!createClaim(folder, generation, JSON.stringify(address))) continue;
+    if (!createPrivateFile(claimPath(folder, generation), JSON.stringify(address))) continue;
     if (highestGeneration(folder) > generation) {
       rmSync(claimPath(folder, generation), { force: true });
       continue;
@@ -39,33 +38,6 @@ export function claimKeeping(folder: string, address: KeeperAddress): boolean {
     for (const old of generations(folder)) if (old < generation) rmSync(claimPath(folder, old), { force: true });
     return true;
   }
-}
-
-function createClaim(folder: string, generation: number, content: string): boolean {
-  const path = claimPath(folder, generation);
-  const draft = join(folder, `claim-${randomBytes(8).toString('hex')}`);
-  writePrivateFile(draft, content);
-  try {
-    linkSync(draft, path);
-    return true;
-  } catch (error) {
-    if (errorCode(error) === 'EEXIST') return false;
-    return createInPlace(draft, path, content);
-  } finally {
-    rmSync(draft, { force: true });
-  }
-}
-
-function createInPlace(draft: string, path: string, content: string): boolean {
-  try {
-    writeFileSync(path, '', { flag: 'wx', mode: 0o600 });
-  } catch (error) {
-    if (errorCode(error) === 'EEXIST') return false;
-    throw error;
-  }
-  writePrivateFile(draft, content);
-  renameSync(draft, path);
-  return true;
 }
 
 function readClaim(folder: string, generation: number): KeeperAddress | 'being_written' | undefined {

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { openPrivateLog } from './private-files.ts';
+import { openPrivateLog } from '../private-files.ts';
 
 const LOG_LIMIT_BYTES = 5_000_000;
 const program = fileURLToPath(new URL('./keeper.ts', import.meta.url));

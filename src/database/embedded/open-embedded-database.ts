@@ -2,11 +2,11 @@ import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../../telemetry/index.ts';
+import { ensureDataDirectory, ensurePrivateFolder } from '../private-files.ts';
 import { databaseUrl, readClusterRecord } from './cluster-record.ts';
 import { deleteCluster } from './delete-cluster.ts';
 import { embeddedFault, folderFault } from './embedded-fault.ts';
 import { type Seat, takeSeat } from './keeper-seat.ts';
-import { ensureDataDirectory, ensurePrivateFolder } from './private-files.ts';
 
 type EmbeddedDatabase = Readonly<{
   /** Holds the password: never log it. */

@@ -1,8 +1,11 @@
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { developmentKeyEncryptionKey } from '../../../src/keys/index.ts';
+
+/** Only root can give a folder to somebody else. */
+const isRoot = process.getuid?.() === 0;
 
 let parent: string;
 let dataDirectory: string;
@@ -40,6 +43,19 @@ describe('the key-encryption key of a development server', () => {
   test('can be read by its owner alone', async () => {
     await developmentKeyEncryptionKey(dataDirectory);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
+  });
+
+  test('lies in a data directory that others can not list', async () => {
+    await developmentKeyEncryptionKey(dataDirectory);
+    expect((await stat(dataDirectory)).mode & 0o777).toBe(isRoot ? 0o711 : 0o700);
+  });
+
+  (isRoot ? test : test.skip)('made by root, it belongs to the owner of the data directory', async () => {
+    const owner = { uid: 12_345, gid: 54_321 };
+    await mkdir(dataDirectory, { recursive: true });
+    await chown(dataDirectory, owner.uid, owner.gid);
+    await developmentKeyEncryptionKey(dataDirectory);
+    expect(await stat(path)).toMatchObject(owner);
   });
 
   test.each(['640', '604', '660', '622'])('is refused when others can reach it (mode %s)', async (mode) => {

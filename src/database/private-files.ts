@@ -7,6 +7,7 @@ import {
   fchownSync,
   fsyncSync,
   lchownSync,
+  linkSync,
   mkdirSync,
   openSync,
   renameSync,
@@ -35,22 +36,66 @@ export function ensurePrivateFolder(path: string): void {
 
 /** Writes a file of mode 600 at once and durably: a reader sees the old content or the new, also after a power cut. */
 export function writePrivateFile(path: string, content: string): void {
-  const draft = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`;
+  const draft = writeDraft(path, content);
   try {
-    const file = openSync(draft, 'wx', 0o600);
+    renameSync(draft, path);
+  } finally {
+    rmSync(draft, { force: true });
+  }
+  syncFolder(dirname(path));
+}
+
+/**
+ * The same for a file that must not be there yet. File systems without hard links make it in place: for a moment a reader
+ * may see it empty.
+ *
+ * @returns false where there is one already, which stays as it is
+ */
+export function createPrivateFile(path: string, content: string): boolean {
+  const draft = writeDraft(path, content);
+  try {
+    if (!linkOrReplace(draft, path)) return false;
+  } finally {
+    rmSync(draft, { force: true });
+  }
+  syncFolder(dirname(path));
+  return true;
+}
+
+function linkOrReplace(draft: string, path: string): boolean {
+  try {
+    linkSync(draft, path);
+  } catch (error) {
+    if (isThere(error)) return false;
     try {
-      writeFileSync(file, content);
-      fsyncSync(file);
-      ownLikeFolder(file, dirname(path));
-    } finally {
-      closeSync(file);
+      writeFileSync(path, '', { flag: 'wx', mode: 0o600 });
+    } catch (again) {
+      if (isThere(again)) return false;
+      throw again;
     }
     renameSync(draft, path);
+  }
+  return true;
+}
+
+function isThere(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'EEXIST';
+}
+
+function writeDraft(path: string, content: string): string {
+  const draft = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`;
+  const file = openSync(draft, 'wx', 0o600);
+  try {
+    writeFileSync(file, content);
+    fsyncSync(file);
+    ownLikeFolder(file, dirname(path));
   } catch (error) {
     rmSync(draft, { force: true });
     throw error;
+  } finally {
+    closeSync(file);
   }
-  syncFolder(dirname(path));
+  return draft;
 }
 
 /** Makes a rename or a new file inside the folder durable. Windows has no such call for folders. */
