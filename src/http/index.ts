@@ -13,27 +13,11 @@ export { locales } from './messages.ts';
 export { createMetricsServer } from './metrics-server.ts';
 export { observeRequests } from './observe-requests.ts';
 export { ownAddress, trustsPeer } from './own-address.ts';
-export { createPages, type Pages, toClientView } from './pages.ts';
-export type {
-  PlaygroundAnswer,
-  PlaygroundCall,
-  PlaygroundClaim,
-  PlaygroundFailure,
-  PlaygroundPage,
-  PlaygroundRun,
-  PlaygroundToken,
-  TimeView,
-} from './playground-pages.ts';
+export { type ClientView, createPages, type Pages, toClientView } from './pages.ts';
 export { postToGet } from './post-to-get.ts';
 export { createRequestLog } from './request-log.ts';
 export { createRequestMetrics } from './request-metrics.ts';
 export { routesOf } from './routes-of.ts';
 export { securityHeaders } from './security-headers.ts';
 export { showError } from './show-error.ts';
-export {
-  type ClientView,
-  type ConsentPage,
-  createViews,
-  type ScopeView,
-  type SignInPage,
-} from './views.ts';
+export { createViews, definePage } from './views.ts';

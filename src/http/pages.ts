@@ -1,29 +1,33 @@
 import type { Context } from 'koa';
 import type { RegisteredClient } from '../clients/index.ts';
 import { chooseLocale, type Locale, locales } from './messages.ts';
-import type { ClientView, PageModels, Views } from './views.ts';
+import type { Page, Views } from './views.ts';
 
 /** Shows pages in the language of the person in front of them. */
 export type Pages = Readonly<{
   locales: readonly Locale[];
   /** @param uiLocales the `ui_locales` of the authorization request, which goes before the browser's own wish */
-  show<Page extends keyof PageModels>(
-    context: Pick<Context, 'type' | 'body' | 'acceptsLanguages'>,
-    page: Page,
-    model: PageModels[Page],
-    uiLocales?: string,
-  ): void;
+  show(context: Pick<Context, 'type' | 'body' | 'acceptsLanguages'>, page: Page, uiLocales?: string): void;
 }>;
 
 export function createPages({ views }: { views: Views }): Pages {
   return {
     locales,
-    show(context, page, model, uiLocales) {
-      const html = views.render(page, model, chooseLocale(uiLocales, context.acceptsLanguages()));
+    show(context, page, uiLocales) {
+      const html = views.render(page, chooseLocale(uiLocales, context.acceptsLanguages()));
       context.type = 'html';
       context.body = html;
     },
   };
+}
+
+export interface ClientView {
+  clientId: string;
+  name: string;
+  logoUri?: string | undefined;
+  clientUri?: string | undefined;
+  policyUri?: string | undefined;
+  tosUri?: string | undefined;
 }
 
 /** What a page says of a client. */

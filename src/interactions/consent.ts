@@ -3,8 +3,9 @@ import type { Accounts } from '../accounts/index.ts';
 import { type Audit, auditContextOf } from '../audit/index.ts';
 import type { Apis, Clients } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
-import { type ConsentPage, type Csrf, formOf, type Pages, type ScopeView, toClientView } from '../http/index.ts';
+import { type Csrf, formOf, type Pages, toClientView } from '../http/index.ts';
 import type { InteractionStep, InteractionSteps } from '../oidc/index.ts';
+import { type ConsentPage, consentPage, type ScopeView } from './interaction-pages.ts';
 import { clientOf } from './step-client.ts';
 
 export type ConsentDependencies = {
@@ -42,7 +43,7 @@ export async function showConsent(
     newClaims: step.missing.claims,
     offlineAccess: [...step.missing.scopes, ...step.granted.scopes].includes('offline_access'),
   };
-  pages.show(context, 'consent', model, step.uiLocales);
+  pages.show(context, consentPage(model), step.uiLocales);
 }
 
 /** Takes the decision, and returns to the provider either way. */

@@ -3,6 +3,7 @@ import type { Accounts } from '../accounts/index.ts';
 import type { Clients } from '../clients/index.ts';
 import { type Pages, showError, toClientView } from '../http/index.ts';
 import type { ProviderPages } from '../oidc/index.ts';
+import { signedOutPage, signOutPage } from './interaction-pages.ts';
 import { recallClient } from './last-client.ts';
 
 /** The pages that the provider shows by itself, as ours. */
@@ -38,11 +39,11 @@ export function createProviderPages(dependencies: {
       const account = accountId === undefined ? undefined : await accounts.find(accountId);
       const client = await clientView(context.oidc.client?.clientId);
       const model = { formHtml, client, accountLabel: account?.email };
-      pages.show(context as Context, 'sign-out', model, uiLocales(context.oidc.params));
+      pages.show(context as Context, signOutPage(model), uiLocales(context.oidc.params));
     },
 
     async signedOut(context) {
-      pages.show(context as Context, 'signed-out', { client: await clientView(context.oidc.client?.clientId) });
+      pages.show(context as Context, signedOutPage({ client: await clientView(context.oidc.client?.clientId) }));
     },
   };
 }

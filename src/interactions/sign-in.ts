@@ -2,9 +2,10 @@ import type { Context } from 'koa';
 import type { Accounts } from '../accounts/index.ts';
 import { type Audit, type AuditEvent, auditContextOf } from '../audit/index.ts';
 import type { Clients } from '../clients/index.ts';
-import { type Csrf, formOf, type Pages, type SignInPage, toClientView } from '../http/index.ts';
+import { type Csrf, formOf, type Pages, toClientView } from '../http/index.ts';
 import type { SignInLimits } from '../limits/index.ts';
 import type { InteractionStep, InteractionSteps } from '../oidc/index.ts';
+import { type SignInPage, signInPage } from './interaction-pages.ts';
 import { clientOf } from './step-client.ts';
 
 export type SignInDependencies = {
@@ -36,7 +37,7 @@ export async function showSignIn(
     login: step.loginHint ?? '',
     ...refusal,
   };
-  pages.show(context, 'sign-in', model, step.uiLocales);
+  pages.show(context, signInPage(model), step.uiLocales);
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { TimeView } from '../http/index.ts';
+import type { TimeView } from './playground-pages.ts';
 
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
 const exact = new Intl.DateTimeFormat('en-GB', { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' });

@@ -1,4 +1,4 @@
-import type { PlaygroundFailure } from '../http/index.ts';
+import type { PlaygroundFailure } from './playground-pages.ts';
 
 type Words = Readonly<{ title: string; meaning: string; advice: string }>;
 

@@ -1,9 +1,9 @@
 import { STATUS_CODES } from 'node:http';
-import type { PlaygroundAnswer, PlaygroundCall } from '../http/index.ts';
 import { curlCommand } from './curl.ts';
 import { demoClients } from './demo-data.ts';
 import { describeTime } from './describe-time.ts';
 import { explainFailure } from './explain-failure.ts';
+import type { PlaygroundAnswer, PlaygroundCall } from './playground-pages.ts';
 import { RUN_PATHS } from './playground-paths.ts';
 import type { Answer, Run, RunKind } from './playground-sessions.ts';
 

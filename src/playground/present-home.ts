@@ -1,7 +1,7 @@
 import type { ServerMetadata } from 'openid-client';
 import type { RegisteredClient } from '../clients/index.ts';
-import type { PlaygroundPage } from '../http/index.ts';
 import { demoClients } from './demo-data.ts';
+import type { PlaygroundPage } from './playground-pages.ts';
 
 const purposes: Readonly<Record<string, string>> = {
   [demoClients.web.id]: 'This playground. Signs people in on a server that can keep a secret.',

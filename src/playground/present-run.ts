@@ -1,5 +1,5 @@
-import type { PlaygroundRun } from '../http/index.ts';
 import { describeTime } from './describe-time.ts';
+import type { PlaygroundRun } from './playground-pages.ts';
 import type { Run, RunKind } from './playground-sessions.ts';
 import { clientOf, presentCalls } from './present-calls.ts';
 import { presentTokens } from './present-tokens.ts';

@@ -1,7 +1,7 @@
 import { decodeJwt, decodeProtectedHeader } from 'jose';
-import type { PlaygroundClaim, PlaygroundToken } from '../http/index.ts';
 import { describeTime } from './describe-time.ts';
 import { meaningOf, momentOf } from './explain-claims.ts';
+import type { PlaygroundClaim, PlaygroundToken } from './playground-pages.ts';
 import type { Run, RunKind } from './playground-sessions.ts';
 
 /** The tokens of a run, the most telling first. @param now epoch milliseconds */

@@ -1,9 +1,9 @@
 import type { Context } from 'koa';
 import { OPENID_SCOPES } from '../clients/index.ts';
-import type { PlaygroundPage } from '../http/index.ts';
 import { curlCommand } from './curl.ts';
 import { demoApis, demoClients, demoSignIn } from './demo-data.ts';
 import { explainFailure } from './explain-failure.ts';
+import { type PlaygroundPage, playgroundPage } from './playground-pages.ts';
 import type { PlaygroundParts } from './playground-parts.ts';
 import { presentClient, presentEndpoints } from './present-home.ts';
 
@@ -34,7 +34,7 @@ export async function showHome(
     languages: pages.locales.map((tag) => ({ tag, name: languageNames.of(tag) ?? tag })),
     notice: notice ?? (isDemoMissing ? demoIsMissing : metadata.ok ? undefined : unreachable(metadata.failure)),
   };
-  pages.show(context, 'playground', model, 'en');
+  pages.show(context, playgroundPage(model), 'en');
 }
 
 const demoIsMissing: PlaygroundPage['notice'] = {

@@ -1,5 +1,6 @@
 import type { Context } from 'koa';
 import { explainFailure } from './explain-failure.ts';
+import { playgroundRunPage } from './playground-pages.ts';
 import type { PlaygroundParts } from './playground-parts.ts';
 import type { Failure, RunKind } from './playground-sessions.ts';
 import { presentRun } from './present-run.ts';
@@ -17,7 +18,7 @@ export function showRun(
     run: run && presentRun(kind, run, { issuer, now: clock() }),
     failure: failure && explainFailure(failure),
   };
-  pages.show(context, 'playground-run', model, 'en');
+  pages.show(context, playgroundRunPage(model), 'en');
 }
 
 /** A failure that belongs to no flow of this browser, and so leaves no trace in it. */
@@ -29,5 +30,5 @@ export function showFailure(
 ): void {
   context.status = 400;
   const model = { kind, csrfToken: csrf.token(context), failure: explainFailure(failure) };
-  pages.show(context, 'playground-run', model, 'en');
+  pages.show(context, playgroundRunPage(model), 'en');
 }

@@ -1,12 +1,16 @@
 import { describe, expect, test } from '@jest/globals';
 import { locales } from '../../../src/http/messages.ts';
+import type { ClientView } from '../../../src/http/pages.ts';
+import { type ErrorPage, errorPage } from '../../../src/http/show-error.ts';
+import { createViews } from '../../../src/http/views.ts';
 import {
-  type ClientView,
   type ConsentPage,
-  createViews,
-  type ErrorPage,
+  consentPage,
   type SignInPage,
-} from '../../../src/http/views.ts';
+  signedOutPage,
+  signInPage,
+  signOutPage,
+} from '../../../src/interactions/interaction-pages.ts';
 
 const views = createViews({ viewsDirectory: 'views' });
 const client: ClientView = {
@@ -46,14 +50,14 @@ const formHtml =
   '<form id="op.logoutForm" method="post" action="/logout/confirm"><input type="hidden" name="xsrf" value="x"/></form>';
 
 const everyPage = locales.flatMap((locale) => [
-  views.render('sign-in', signIn, locale),
-  views.render('sign-in', { ...signIn, error: 'invalid_credentials' }, locale),
-  views.render('consent', { ...consent, newScopes: [{ scope: 'email', description: '' }] }, locale),
-  views.render('sign-out', { formHtml, client, accountLabel: 'mia@example.org' }, locale),
-  views.render('sign-out', { formHtml }, locale),
-  views.render('signed-out', { client }, locale),
-  views.render('signed-out', {}, locale),
-  views.render('error', { ...error, client }, locale),
+  views.render(signInPage(signIn), locale),
+  views.render(signInPage({ ...signIn, error: 'invalid_credentials' }), locale),
+  views.render(consentPage({ ...consent, newScopes: [{ scope: 'email', description: '' }] }), locale),
+  views.render(signOutPage({ formHtml, client, accountLabel: 'mia@example.org' }), locale),
+  views.render(signOutPage({ formHtml }), locale),
+  views.render(signedOutPage({ client }), locale),
+  views.render(signedOutPage({}), locale),
+  views.render(errorPage({ ...error, client }), locale),
 ]);
 
 const count = (html: string, pattern: RegExp) => [...html.matchAll(pattern)].length;
@@ -89,11 +93,11 @@ describe('every page', () => {
   });
 
   test('links its assets by the hash of their content', () => {
-    expect(views.render('error', error, 'en')).toMatch(/href="\/assets\/tessera\.css\?v=[\w-]{12}"/);
+    expect(views.render(errorPage(error), 'en')).toMatch(/href="\/assets\/tessera\.css\?v=[\w-]{12}"/);
   });
 
   test('is written in the language asked for', () => {
-    const html = views.render('sign-in', signIn, 'de');
+    const html = views.render(signInPage(signIn), 'de');
     expect(html).toContain('<html lang="de">');
     expect(html).toContain('>Anmelden</h1>');
   });
@@ -105,19 +109,21 @@ describe('what a client or a person supplied', () => {
   test('is escaped in text, attributes and sentences', () => {
     const html = [
       views.render(
-        'sign-in',
-        { ...signIn, login: hostile, csrfToken: hostile, client: { ...client, name: hostile } },
+        signInPage({ ...signIn, login: hostile, csrfToken: hostile, client: { ...client, name: hostile } }),
         'en',
       ),
-      views.render('consent', { ...consent, accountLabel: hostile, redirectHost: hostile, newClaims: [hostile] }, 'en'),
-      views.render('error', { ...error, code: hostile, description: hostile, requestId: hostile }, 'en'),
+      views.render(
+        consentPage({ ...consent, accountLabel: hostile, redirectHost: hostile, newClaims: [hostile] }),
+        'en',
+      ),
+      views.render(errorPage({ ...error, code: hostile, description: hostile, requestId: hostile }), 'en'),
     ].join('');
     expect(html).not.toContain('<script>');
     expect(html).toContain('value="&quot;&gt;&lt;script&gt;');
   });
 
   test('is never read as a placeholder', () => {
-    const html = views.render('consent', { ...consent, client: { ...client, name: '{account}' } }, 'en');
+    const html = views.render(consentPage({ ...consent, client: { ...client, name: '{account}' } }), 'en');
     expect(html).toContain('<strong dir="auto">{account}</strong> asks you to confirm');
   });
 
@@ -130,8 +136,7 @@ describe('what a client or a person supplied', () => {
     'nonsense',
   ])('is no link or logo when it is %s', (uri) => {
     const html = views.render(
-      'sign-in',
-      { ...signIn, client: { ...client, logoUri: uri, clientUri: uri, policyUri: uri, tosUri: uri } },
+      signInPage({ ...signIn, client: { ...client, logoUri: uri, clientUri: uri, policyUri: uri, tosUri: uri } }),
       'en',
     );
     expect(html).not.toContain(uri);
@@ -140,12 +145,12 @@ describe('what a client or a person supplied', () => {
   });
 
   test('may be linked over http on this machine, for development', () => {
-    const html = views.render('signed-out', { client: { ...client, clientUri: 'http://localhost:5000/' } }, 'en');
+    const html = views.render(signedOutPage({ client: { ...client, clientUri: 'http://localhost:5000/' } }), 'en');
     expect(html).toContain('href="http://localhost:5000/"');
   });
 
   test('opens outside this page without handing over anything', () => {
-    const html = views.render('sign-in', signIn, 'en');
+    const html = views.render(signInPage(signIn), 'en');
     const links = [...html.matchAll(/<a [^>]*acme\.example[^>]*>/g)].map(([link]) => link);
     expect(links).toHaveLength(3);
     for (const link of links) expect(link).toContain('target="_blank" rel="noopener noreferrer"');
@@ -154,7 +159,7 @@ describe('what a client or a person supplied', () => {
   test.each(['//evil.example', '/\\evil.example', '/\t/evil.example', 'javascript:alert(1)'])(
     'is no way on from an error when it is %j',
     (clientUri) => {
-      const html = views.render('error', { ...error, client: { clientId: 'acme', name: 'Acme', clientUri } }, 'en');
+      const html = views.render(errorPage({ ...error, client: { clientId: 'acme', name: 'Acme', clientUri } }), 'en');
       expect(html).not.toContain('Back to');
       expect(html).not.toContain('<a ');
     },
@@ -163,7 +168,7 @@ describe('what a client or a person supplied', () => {
 
 describe('sign-in', () => {
   test('has the login field, the password field, the CSRF token and one submit button', () => {
-    const html = views.render('sign-in', signIn, 'en');
+    const html = views.render(signInPage(signIn), 'en');
     expect(element(html, /<input [^>]*name="login"[^>]*>/)).toContain('autocomplete="username"');
     expect(element(html, /<input [^>]*name="password"[^>]*>/)).toContain('autocomplete="current-password"');
     expect(html).toContain('<input type="hidden" name="_csrf" value="csrf-1">');
@@ -174,20 +179,20 @@ describe('sign-in', () => {
 
   test('puts the cursor where typing goes on', () => {
     const focused = (model: SignInPage) =>
-      texts(views.render('sign-in', model, 'en'), /<(?:input|div) ([^>]*) autofocus/g);
+      texts(views.render(signInPage(model), 'en'), /<(?:input|div) ([^>]*) autofocus/g);
     expect(focused(signIn)).toEqual([expect.stringContaining('id="login"')]);
     expect(focused({ ...signIn, login: 'mia' })).toEqual([expect.stringContaining('id="password"')]);
     expect(focused({ ...signIn, error: 'missing' })).toEqual([expect.stringContaining('role="alert"')]);
   });
 
   test('keeps what was typed as login, and never a password', () => {
-    const html = views.render('sign-in', { ...signIn, login: 'mia@example.org', error: 'invalid_credentials' }, 'en');
+    const html = views.render(signInPage({ ...signIn, login: 'mia@example.org', error: 'invalid_credentials' }), 'en');
     expect(element(html, /<input [^>]*name="login"[^>]*>/)).toContain('value="mia@example.org"');
     expect(element(html, /<input [^>]*name="password"[^>]*>/)).not.toContain('value=');
   });
 
   test('tells what is wrong in the summary, in the title and beside the field', () => {
-    const html = views.render('sign-in', { ...signIn, error: 'missing' }, 'en');
+    const html = views.render(signInPage({ ...signIn, error: 'missing' }), 'en');
     expect(html).toContain('<title>Error: Sign in');
     expect(html).toContain('<a href="#login">Fill in both fields to sign in.</a>');
     expect(html).toContain('<p class="field__message" id="login-message">Enter your email or user name.</p>');
@@ -202,22 +207,21 @@ describe('sign-in', () => {
     [150, '3 minutes'],
     [7200, '2 hours'],
   ])('asks to wait at least the %d seconds that are left', (retryAfterSeconds, duration) => {
-    const html = views.render('sign-in', { ...signIn, error: 'too_many_attempts', retryAfterSeconds }, 'en');
+    const html = views.render(signInPage({ ...signIn, error: 'too_many_attempts', retryAfterSeconds }), 'en');
     expect(html).toContain(`Wait ${duration}, then try again.`);
   });
 });
 
 describe('consent', () => {
   test('offers to allow and to deny, side by side', () => {
-    const html = views.render('consent', consent, 'en');
+    const html = views.render(consentPage(consent), 'en');
     expect(texts(html, /<button [^>]*name="decision" value="(\w+)"/g)).toEqual(['allow', 'deny']);
     expect(html).toContain('<input type="hidden" name="_csrf" value="csrf-2">');
   });
 
   test('says OpenID scopes in our words, those of an API in its own, and each thing once', () => {
     const html = views.render(
-      'consent',
-      {
+      consentPage({
         ...consent,
         newScopes: [
           { scope: 'openid', description: '' },
@@ -236,7 +240,7 @@ describe('consent', () => {
             grantedScopes: [{ scope: 'orders:read', description: 'Read orders' }],
           },
         ],
-      },
+      }),
       'en',
     );
     expect(texts(html, /<li>([^<]+)<\/li>/g)).toEqual([
@@ -253,7 +257,7 @@ describe('consent', () => {
   });
 
   test('says who asks, for which account, and where the answer goes', () => {
-    const html = views.render('consent', { ...consent, newScopes: [{ scope: 'openid', description: '' }] }, 'en');
+    const html = views.render(consentPage({ ...consent, newScopes: [{ scope: 'openid', description: '' }] }), 'en');
     expect(html).toContain(
       '<strong dir="auto">Acme &#38; Söhne</strong> asks for access to your account <strong dir="auto">mia@example.org</strong>.',
     );
@@ -261,14 +265,14 @@ describe('consent', () => {
   });
 
   test('offers another account only where there is a way to it', () => {
-    expect(views.render('consent', consent, 'en')).not.toContain('formaction');
-    expect(views.render('consent', { ...consent, switchAccountAction: '/s' }, 'en')).toContain('formaction="/s"');
+    expect(views.render(consentPage(consent), 'en')).not.toContain('formaction');
+    expect(views.render(consentPage({ ...consent, switchAccountAction: '/s' }), 'en')).toContain('formaction="/s"');
   });
 });
 
 describe('sign-out', () => {
   test('sends the provider’s form, with a choice to stay', () => {
-    const html = views.render('sign-out', { formHtml, client }, 'en');
+    const html = views.render(signOutPage({ formHtml, client }), 'en');
     expect(html).toContain(formHtml);
     expect(html).toMatch(/<button [^>]*type="submit" form="op\.logoutForm" name="logout" value="yes">Sign out</);
     expect(html).toMatch(/<button [^>]*type="submit" form="op\.logoutForm">Stay signed in</);
@@ -297,32 +301,32 @@ describe('error', () => {
     'unsupported_media_type',
     'payload_too_large',
   ])('says in plain words what %s means and what to do', (code) => {
-    const html = views.render('error', { ...error, code }, 'en');
+    const html = views.render(errorPage({ ...error, code }), 'en');
     expect(html).toContain(`data-error="${code}"`);
     expect(html).not.toContain('Something went wrong</h1>');
     expect(count(element(html, /<div class="narrow__head">[\s\S]*?<\/div>/), /<p>[^<]{10,}<\/p>/g)).toBe(2);
   });
 
   test('bears the protocol’s code while its words follow a finer one of ours', () => {
-    const html = views.render('error', { ...error, code: 'session_not_found', oauthCode: 'invalid_request' }, 'en');
+    const html = views.render(errorPage({ ...error, code: 'session_not_found', oauthCode: 'invalid_request' }), 'en');
     expect(html).toContain('data-error="invalid_request"');
     expect(html).toContain('>This sign-in is no longer open</h1>');
   });
 
   test('shows the description where the code is unknown', () => {
-    const html = views.render('error', { ...error, code: 'teapot', description: 'Short and stout.' }, 'en');
+    const html = views.render(errorPage({ ...error, code: 'teapot', description: 'Short and stout.' }), 'en');
     expect(html).toContain('data-error="teapot"');
     expect(html).toContain('<p>Short and stout.</p>');
   });
 
   test('gives the request id to quote and one way on', () => {
-    const html = views.render('error', { ...error, client }, 'en');
+    const html = views.render(errorPage({ ...error, client }), 'en');
     expect(html).toContain('<code>r-1</code>');
     expect(texts(html, /<a class="button[^"]*" href="([^"]+)"/g)).toEqual(['https://acme.example/']);
   });
 
   test('keeps what developers want folded away', () => {
-    const html = views.render('error', error, 'en');
+    const html = views.render(errorPage(error), 'en');
     expect(element(html, /<details[\s\S]*<\/details>/)).toContain('client_id is missing');
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { createViews } from '../../../src/http/views.ts';
 import { explainFailure } from '../../../src/playground/explain-failure.ts';
+import { playgroundPage, playgroundRunPage } from '../../../src/playground/playground-pages.ts';
 import type { Run, RunKind } from '../../../src/playground/playground-sessions.ts';
 import { presentRun } from '../../../src/playground/present-run.ts';
 
@@ -23,21 +24,23 @@ const fullRun: Run = {
 
 function render(kind: RunKind, run: Run): string {
   const model = { kind, csrfToken: 't', run: presentRun(kind, run, { issuer: 'http://localhost:3000', now: NOW }) };
-  return views.render('playground-run', model, 'en');
+  return views.render(playgroundRunPage(model), 'en');
 }
 
 const pages = [
   render('code', fullRun),
   render('client-credentials', { ...fullRun, tokens: { accessToken: 'x' }, resource: undefined }),
-  views.render('playground-run', { kind: 'code', csrfToken: 't' }, 'en'),
+  views.render(playgroundRunPage({ kind: 'code', csrfToken: 't' }), 'en'),
   views.render(
-    'playground-run',
-    { kind: 'client-credentials', csrfToken: 't', failure: explainFailure({ code: hostile, description: hostile }) },
+    playgroundRunPage({
+      kind: 'client-credentials',
+      csrfToken: 't',
+      failure: explainFailure({ code: hostile, description: hostile }),
+    }),
     'en',
   ),
   views.render(
-    'playground',
-    {
+    playgroundPage({
       csrfToken: 't',
       issuer: 'http://localhost:3000',
       signIn: { email: 'demo@example.com', password: hostile },
@@ -55,7 +58,7 @@ const pages = [
         },
       ],
       notice: { kind: 'warning', title: hostile, text: hostile },
-    },
+    }),
     'en',
   ),
 ];

@@ -1,3 +1,5 @@
+import { definePage } from '../http/index.ts';
+
 /** The models of the playground's pages, which are for developers, in development, and in English. */
 
 /** A moment as people read it: relative on the page, exact on hover and in `<time>`. */
@@ -105,3 +107,6 @@ export interface PlaygroundRunPage {
   run?: PlaygroundRun | undefined;
   failure?: PlaygroundFailure | undefined;
 }
+
+export const playgroundPage = definePage<PlaygroundPage>('playground');
+export const playgroundRunPage = definePage<PlaygroundRunPage>('playground-run');

@@ -1,0 +1,59 @@
+import { type ClientView, definePage } from '../http/index.ts';
+
+/** OpenID scopes are described by our messages; `description` serves the scopes of APIs. */
+export interface ScopeView {
+  scope: string;
+  description: string;
+}
+
+export interface SignInPage {
+  /** Where the form is POSTed: `login`, `password`, `_csrf`. */
+  action: string;
+  csrfToken: string;
+  /** What was typed before, or the `login_hint`; may be empty. */
+  login: string;
+  client: ClientView;
+  error?: 'invalid_credentials' | 'too_many_attempts' | 'missing' | undefined;
+  retryAfterSeconds?: number | undefined;
+  /** A link (GET) that ends the interaction with `access_denied`. */
+  cancelAction: string;
+}
+
+export interface ConsentPage {
+  /** Where the form is POSTed: `decision` (`allow` or `deny`), `_csrf`. */
+  action: string;
+  csrfToken: string;
+  client: ClientView;
+  accountLabel: string;
+  redirectHost: string;
+  newScopes: ScopeView[];
+  grantedScopes: ScopeView[];
+  resources: ResourceView[];
+  newClaims: string[];
+  offlineAccess: boolean;
+  /** Where "Use another account" POSTs the same form, without a `decision`. */
+  switchAccountAction?: string | undefined;
+}
+
+interface ResourceView {
+  name: string;
+  identifier: string;
+  newScopes: ScopeView[];
+  grantedScopes: ScopeView[];
+}
+
+export interface SignOutPage {
+  /** The provider's own form (id `op.logoutForm`), trusted HTML. */
+  formHtml: string;
+  client?: ClientView | undefined;
+  accountLabel?: string | undefined;
+}
+
+export interface SignedOutPage {
+  client?: ClientView | undefined;
+}
+
+export const signInPage = definePage<SignInPage>('sign-in');
+export const consentPage = definePage<ConsentPage>('consent');
+export const signOutPage = definePage<SignOutPage>('sign-out');
+export const signedOutPage = definePage<SignedOutPage>('signed-out');
