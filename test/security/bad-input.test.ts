@@ -371,7 +371,12 @@ describe('a body', () => {
 
   test('of raw bytes, of nothing, and of an encoding that isn’t what it says, is no fault', async () => {
     const bodies = [Buffer.alloc(0), Buffer.from([0xff, 0xfe, 0x00, 0x3d, 0x26]), NOISE, Buffer.from('&&&==&=')];
-    for (const path of [...formPaths, '/interaction/x/sign-in', '/interaction/x/consent']) {
+    for (const path of [
+      ...formPaths,
+      '/interaction/x/sign-in',
+      '/interaction/x/consent',
+      '/interaction/x/switch-account',
+    ]) {
       for (const body of bodies) {
         for (const extra of [
           {},

@@ -129,7 +129,7 @@ describe('an interaction', () => {
     const { page, credentials } = await atConsent();
     const stranger = new Person();
     const own = await start(stranger);
-    for (const path of ['', '/sign-in', '/consent', '/cancel']) {
+    for (const path of ['', '/sign-in', '/consent', '/switch-account', '/cancel']) {
       const seen = await stranger.open(`${server.issuer}/interaction/${uidOf(page)}${path}`);
       expect(`${path} ${seen.response.status} ${errorOnPage(seen.html)}`).toBe(`${path} 400 invalid_request`);
       expect(seen.html).toContain('This sign-in is no longer open');
@@ -187,7 +187,7 @@ describe('an interaction', () => {
       '[object%20Object]',
     ];
     for (const uid of uids) {
-      for (const step of ['', '/sign-in', '/consent', '/cancel']) {
+      for (const step of ['', '/sign-in', '/consent', '/switch-account', '/cancel']) {
         const path = `/interaction/${uid}${step}`;
         const { status, headers } = await rawRequest(server.address, {
           path,

@@ -52,6 +52,14 @@ describe('defaults', () => {
     expect(loadConfig({ PORT: '4000' }).issuer).toBe('http://localhost:4000');
   });
 
+  test('whether cookies are kept to https follows from the issuer', () => {
+    expect(loadConfig({}).isSecure).toBe(false);
+    expect(loadConfig(production).isSecure).toBe(true);
+    expect(loadConfig({ ...production, ISSUER: 'http://127.0.0.1:3000', ALLOW_HTTP_ISSUER: 'true' }).isSecure).toBe(
+      false,
+    );
+  });
+
   test('production listens everywhere, has a fixed metrics port, and wants three settings', () => {
     expect(loadConfig(production)).toMatchObject({
       isProduction: true,
