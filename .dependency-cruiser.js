@@ -69,7 +69,7 @@ export default {
       severity: 'error',
       from: {
         path: '^src/',
-        pathNot: ['^src/database/', '-store\\.ts$', '^src/[^/]+/index\\.ts$', '^src/compose\\.ts$', '^src/cli/'],
+        pathNot: ['^src/database/', '-store\\.ts$'],
       },
       to: { path: 'node_modules/(pg|knex)/', dependencyTypesNot: ['type-only'] },
     },

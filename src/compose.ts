@@ -1,4 +1,5 @@
 import type { RequestListener } from 'node:http';
+import type { Knex } from 'knex';
 import packageJson from '../package.json' with { type: 'json' };
 import { type Accounts, createAccounts, createPasswordHasher } from './accounts/index.ts';
 import { createApp, viewsDirectory } from './app.ts';
@@ -34,6 +35,7 @@ import {
   createSigningKeys,
   developmentKeyEncryptionKey,
   ensureServerSecrets,
+  type KeyWrapper,
   type ServerSecrets,
   type SigningKeys,
 } from './keys/index.ts';
@@ -110,12 +112,9 @@ export async function composeDomains(
 
   const changes = createChangeFeed({ url: directUrl, knex, logger });
   const audit = createAudit({ knex, clock, logger });
-  const wrapper = createKeyWrapper({
-    keyEncryptionKeys: config.keyEncryptionKeys ?? [await developmentKeyEncryptionKey(config.dataDirectory)],
-  });
+  const { wrapper, signingKeys } = await openKeys(config, { knex, clock, audit });
   const secrets = await ensureServerSecrets({ knex, wrapper, clock });
   const cookieKeys = config.cookieKeys ?? secrets.cookieKeys;
-  const signingKeys = createSigningKeys({ knex, wrapper, clock, audit });
   await signingKeys.ensure();
 
   const consents = createConsentsStore({ knex, clock });
@@ -176,6 +175,17 @@ export async function composeDomains(
       await opened.close();
     },
   };
+}
+
+/** The keys of the environment, and what opens them; makes none that the database lacks. */
+export async function openKeys(
+  config: Config,
+  dependencies: { knex: Knex; clock: Clock; audit: Pick<Audit, 'recordWithin'> },
+): Promise<{ wrapper: KeyWrapper; signingKeys: SigningKeys }> {
+  const wrapper = createKeyWrapper({
+    keyEncryptionKeys: config.keyEncryptionKeys ?? [await developmentKeyEncryptionKey(config.dataDirectory)],
+  });
+  return { wrapper, signingKeys: createSigningKeys({ ...dependencies, wrapper }) };
 }
 
 export type Server = Readonly<{

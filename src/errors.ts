@@ -1,3 +1,5 @@
+import { types } from 'node:util';
+
 /**
  * The closed list of our error codes, and the one class that carries them. Protocol errors are oidc-provider's own and
  * stay inside `oidc/`; an expected refusal inside a domain is a returned value, not an error.
@@ -32,6 +34,12 @@ const statusByCode: Record<ErrorCode, number> = {
   too_many_requests: 429,
   unsupported_media_type: 415,
 };
+
+/** Why, in the words of the error. Errors of a connection that was tried at several addresses have only a code. */
+export function reasonOf(error: unknown): string {
+  if (!types.isNativeError(error)) return String(error);
+  return error.message || ('code' in error ? String(error.code) : error.name);
+}
 
 /** Seconds that a client is asked to wait before it tries again, while the database is away. */
 export const RETRY_AFTER_SECONDS = 2;

@@ -2,13 +2,8 @@ import type { Knex } from 'knex';
 import { createAudit } from '../audit/index.ts';
 import type { OpenedDatabase } from '../compose.ts';
 import { type Config, systemClock } from '../config/index.ts';
-import { migrationStatus, openDatabase } from '../database/index.ts';
-import {
-  createKeyWrapper,
-  createSigningKeys,
-  developmentKeyEncryptionKey,
-  ensureServerSecrets,
-} from '../keys/index.ts';
+import { databaseTime, migrationStatus, openDatabase, ping, serverVersion } from '../database/index.ts';
+import { openServerSecrets } from '../keys/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { toFaultLine } from './fault-line.ts';
 
@@ -20,12 +15,11 @@ const MAX_CLOCK_DIFFERENCE_MS = 5_000;
 
 /** The server that answers, also on the direct connection where that is another one. */
 export async function checkServer({ database, directUrl }: OpenedDatabase, logger: Logger): Promise<Finding> {
-  const { rows } = await database.knex.raw<{ rows: { server_version: string }[] }>('show server_version');
-  const found = `PostgreSQL ${rows[0]?.server_version}`;
+  const found = `PostgreSQL ${await serverVersion(database.knex)}`;
   if (directUrl === database.url) return { check: 'database', ok: true, found };
   const direct = openDatabase({ url: directUrl, poolSize: 2, logger });
   try {
-    await direct.knex.raw('select 1');
+    await ping(direct);
     return { check: 'database', ok: true, found: `${found}, reached directly too` };
   } catch (error) {
     const mend = 'correct DATABASE_DIRECT_URL: it wants the same database, reached past the pooler';
@@ -38,9 +32,9 @@ export async function checkServer({ database, directUrl }: OpenedDatabase, logge
 /** The clock here against the one of the database. */
 export async function checkClock(knex: Knex): Promise<Finding> {
   const sentAt = Date.now();
-  const { rows } = await knex.raw<{ rows: { now: Date }[] }>('select clock_timestamp() as now');
+  const there = await databaseTime(knex);
   const here = (sentAt + Date.now()) / 2;
-  const differenceMs = Math.round(here - (rows[0]?.now.getTime() ?? 0));
+  const differenceMs = Math.round(here - there);
   const found = `${Math.abs(differenceMs)} ms ${differenceMs < 0 ? 'behind' : 'ahead of'} the database`;
   if (Math.abs(differenceMs) < MAX_CLOCK_DIFFERENCE_MS) return { check: 'clock', ok: true, found };
   return { check: 'clock', ok: false, found, mend: 'set both clocks by NTP: tokens expire too early or too late' };
@@ -57,7 +51,7 @@ export async function checkMigrations(config: Config, knex: Knex): Promise<{ fin
       return { isUpToDate, finding: { check, ok: true, found: `${found}: the next start applies them` } };
     return { isUpToDate, finding: { check, ok: false, found, mend: 'run "tessera migrate up" before the server' } };
   } catch (error) {
-    const mend = 'run the version of Tessera that has applied them, or take them back with it';
+    const mend = 'let the user of DATABASE_URL read and create tables in its schema';
     return { isUpToDate: false, finding: { check, ok: false, found: toFaultLine(error), mend } };
   }
 }
@@ -67,13 +61,20 @@ export async function checkKeys(config: Config, { knex, logger }: { knex: Knex; 
   const clock = systemClock;
   const mend = 'set KEY_ENCRYPTION_KEY to the key that this database was set up with; nothing else opens its keys';
   try {
-    const keyEncryptionKeys = config.keyEncryptionKeys ?? [await developmentKeyEncryptionKey(config.dataDirectory)];
-    const wrapper = createKeyWrapper({ keyEncryptionKeys });
-    const signingKeys = createSigningKeys({ knex, wrapper, clock, audit: createAudit({ knex, clock, logger }) });
+    const { openKeys } = await import('../compose.ts');
+    const { wrapper, signingKeys } = await openKeys(config, {
+      knex,
+      clock,
+      audit: createAudit({ knex, clock, logger }),
+    });
     const count = (await signingKeys.load()).privateJwks.length;
     if (count === 0) return { check: 'keys', ok: true, found: 'none yet: the first start makes them' };
-    await ensureServerSecrets({ knex, wrapper, clock });
-    return { check: 'keys', ok: true, found: `${count} signing keys and the server's secrets open` };
+    const secrets = await openServerSecrets({ knex, wrapper });
+    const found =
+      secrets === undefined
+        ? `${count} signing keys open; the next start makes the secrets that are missing`
+        : `${count} signing keys and the server's secrets open`;
+    return { check: 'keys', ok: true, found };
   } catch (error) {
     return { check: 'keys', ok: false, found: toFaultLine(error), mend };
   }

@@ -1,4 +1,5 @@
 import { types } from 'node:util';
+import { reasonOf } from '../errors.ts';
 
 /** Node's codes for a peer that is not there (any more). */
 const NETWORK_CODES = new Set([
@@ -7,7 +8,10 @@ const NETWORK_CODES = new Set([
   'ENOTFOUND',
   'EPIPE',
   'ETIMEDOUT',
+  'EHOSTDOWN',
   'EHOSTUNREACH',
+  'ENETDOWN',
+  'ENETUNREACH',
   'EAI_AGAIN',
 ]);
 
@@ -21,7 +25,12 @@ const UNAVAILABLE_SQLSTATE = /^(08|28|53|57|58)|^(25006|3D000|55000)$/;
 
 /** Messages of `pg` and `knex` that bear no code. */
 const UNAVAILABLE_MESSAGE =
-  /connection terminated|query read timeout|timeout exceeded when trying to connect|timeout acquiring a connection|connection error and is not queryable|client has encountered a connection error|pool is (draining|destroyed)|after calling end on the pool/i;
+  /connection terminated|query read timeout|timeout exceeded when trying to connect|timeout acquiring a connection|connection error and is not queryable|client was closed and is not queryable|client has encountered a connection error|pool is (draining|destroyed)|after calling end on the pool/i;
+
+/** Whether an answer did not come in time: on that connection none will come to what is asked next either. */
+export function isSilence(error: unknown): boolean {
+  return types.isNativeError(error) && /query read timeout/i.test(error.message);
+}
 
 /** Whether an error says that the database could not be asked, so that the honest answer is 503 and never a verdict. */
 export function isDatabaseUnavailable(error: unknown): boolean {
@@ -32,4 +41,16 @@ export function isDatabaseUnavailable(error: unknown): boolean {
   if (code === 'database_unavailable' || NETWORK_CODES.has(code)) return true;
   if (code.length === 5 && UNAVAILABLE_SQLSTATE.test(code)) return true;
   return UNAVAILABLE_MESSAGE.test(error.message) || isDatabaseUnavailable(error.cause);
+}
+
+/** Whether PostgreSQL itself answered, and says best what it lacks: the right password, such a database, room. */
+export function isDatabaseRefusal(error: unknown): error is Error {
+  return types.isNativeError(error) && 'severity' in error;
+}
+
+/** Why the database could not be used, in one sentence for a person who can mend it. */
+export function describeDatabaseFault(error: unknown): string {
+  return isDatabaseRefusal(error)
+    ? `the database refused: ${error.message}`
+    : `the database can't be reached (${reasonOf(error)}): check DATABASE_URL`;
 }

@@ -1,17 +1,25 @@
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
 import type { Logger } from '../telemetry/index.ts';
+import { isSilence } from './database-faults.ts';
 
 /** `knex` for everything; `pool` for the hand-written SQL of the token store. Both are separate sets of connections. */
 export type Database = Readonly<{ knex: Knex; pool: pg.Pool; url: string; close(): Promise<void> }>;
 
-/** A statement that takes longer is ended by PostgreSQL, so that a stuck one can't hold a connection for ever. */
-const STATEMENT_TIMEOUT_MS = 15_000;
-/** A database that is silent, frozen or behind a network that drops packets, can't end a statement: then we give up on it. */
-const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 2_000;
+/**
+ * A statement that takes longer is ended by PostgreSQL, so that a stuck one can't hold a connection for ever. The longest
+ * of ours, a batch of a revocation or a sweep, takes a fraction of a second.
+ */
+const STATEMENT_TIMEOUT_MS = 4_000;
+/**
+ * A database that is silent, frozen or behind a network that drops packets, can't end a statement: then we give up on it,
+ * and on the connection. Callers have their answer, 503, before their own patience ends (often 10 s).
+ */
+const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 1_000;
+/** A handshake takes milliseconds; three tries of TCP (0, 1 and 3 s) have room for one packet lost. */
 const CONNECT_TIMEOUT_MS = 3_000;
-/** How long a query may wait for a free connection before its request is answered with 503. */
-const ACQUIRE_TIMEOUT_MS = 5_000;
+/** How long a query may wait for a free connection before its request is answered with 503; `pg.Pool` takes the one above. */
+const ACQUIRE_TIMEOUT_MS = CONNECT_TIMEOUT_MS;
 
 /**
  * Opens the connection pools; no connection is made before the first query.
@@ -37,15 +45,17 @@ export function openDatabase(options: {
   const pool = new pg.Pool({ ...connection, max: hotSize });
   // A connection that dies while idle is replaced by the next query; without a listener the event would end the process.
   pool.on('error', (error) => options.logger.warn({ code: errorCode(error) }, 'an idle database connection was lost'));
+  const { remember, giveUpOn } = abandonSilentConnections();
   const builder = knex({
     client: 'pg',
     connection,
-    pool: { min: 0, max: Math.max(1, options.poolSize - hotSize) },
+    pool: { min: 0, max: Math.max(1, options.poolSize - hotSize), afterCreate: remember },
     acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
     // Messages of errors are logged, and values may be secrets: they show the statement with its placeholders.
     compileSqlOnError: false,
     log: { warn: (message: unknown) => options.logger.debug({ message }, 'knex') },
   });
+  builder.on('query-error', giveUpOn);
   return Object.freeze({
     knex: builder,
     pool,
@@ -54,6 +64,31 @@ export function openDatabase(options: {
       await Promise.all([builder.destroy(), pool.end()]);
     },
   });
+}
+
+/** What knex notes on a connection: its name, and why it must not be used again. */
+type KnexConnection = pg.Client & { __knexUid: string; __knex__disposed?: unknown };
+
+/**
+ * `pg.Pool` drops a connection on which an answer didn't come in time; knex takes it for as good as new, and whatever is
+ * asked next waits behind the question that nobody answers. So it is ended here, which also ends a transaction's wait
+ * for its rollback, and marked in the way of knex itself (lib/execution/runner.js).
+ */
+function abandonSilentConnections() {
+  const connections = new Map<string, KnexConnection>();
+  return {
+    remember(connection: KnexConnection, done: (error: Error | undefined, connection: KnexConnection) => void): void {
+      connections.set(connection.__knexUid, connection);
+      connection.once('end', () => connections.delete(connection.__knexUid));
+      done(undefined, connection);
+    },
+    giveUpOn(error: Error, { __knexUid }: { __knexUid: string }): void {
+      const connection = connections.get(__knexUid);
+      if (connection === undefined || !isSilence(error)) return;
+      connection.__knex__disposed = error;
+      void connection.end();
+    },
+  };
 }
 
 function errorCode(error: Error & { code?: unknown }): string | undefined {

@@ -9,8 +9,8 @@ export {
   createChangeFeed,
 } from './change-feed.ts';
 export { type Database, openDatabase } from './database.ts';
-export { isDatabaseUnavailable } from './database-faults.ts';
+export { describeDatabaseFault, isDatabaseRefusal, isDatabaseUnavailable } from './database-faults.ts';
 export { ensureSchema } from './ensure-schema.ts';
 export { migrateDown, migrateUp, migrationSettings, migrationStatus } from './migrate.ts';
 export { createPrivateFile, ensureDataDirectory } from './private-files.ts';
-export { assertSupportedServer } from './server-version.ts';
+export { assertSupportedServer, databaseTime, ping, serverVersion } from './server-facts.ts';

@@ -1,4 +1,4 @@
-import { type ChangeFeed, type Database, migrationStatus } from '../database/index.ts';
+import { type ChangeFeed, type Database, migrationStatus, ping } from '../database/index.ts';
 import type { HealthCheck } from './health.ts';
 
 /** A migration is applied now and then, not every second. */
@@ -15,7 +15,7 @@ export function healthChecks(dependencies: {
       name: 'database',
       reason: 'the database does not answer',
       check: async () => {
-        await database.pool.query('select 1');
+        await ping(database);
         return true;
       },
     },

@@ -4,7 +4,7 @@
  * store one in clear, and to write anything while the key-encryption key does not fit what is stored.
  */
 export { developmentKeyEncryptionKey } from './development-key.ts';
-export { createKeyWrapper } from './key-wrapper.ts';
+export { createKeyWrapper, type KeyWrapper } from './key-wrapper.ts';
 export { createSealer } from './sealer.ts';
-export { ensureServerSecrets, type ServerSecrets } from './server-secrets.ts';
+export { ensureServerSecrets, openServerSecrets, type ServerSecrets } from './server-secrets.ts';
 export { createSigningKeys, type SigningKeys } from './signing-keys.ts';

@@ -28,10 +28,22 @@ const NAMES = ['artifact_key', 'cookie_key', 'csrf_key', 'pairwise_secret', 'pse
 type SecretName = (typeof NAMES)[number];
 
 /**
- * Reads the server's secrets, and makes those that are missing. Nodes that start at once end with the same ones.
+ * Opens the server's secrets, and writes nothing. Undefined while some are yet to be made.
  *
- * @throws {AppError} `configuration` when KEY_ENCRYPTION_KEY does not fit, before anything is written; `server_error`
- *   when a row was altered
+ * @throws {AppError} `configuration` when KEY_ENCRYPTION_KEY does not fit; `server_error` when a row was altered
+ */
+export async function openServerSecrets(dependencies: {
+  knex: Knex;
+  wrapper: KeyWrapper;
+}): Promise<ServerSecrets | undefined> {
+  const opened = await openAll(dependencies);
+  return missingIn(opened).length === 0 ? toServerSecrets(opened) : undefined;
+}
+
+/**
+ * Opens the server's secrets, and makes those that are missing. Nodes that start at once end with the same ones.
+ *
+ * @throws {AppError} as `openServerSecrets` does, before anything is written
  */
 export async function ensureServerSecrets(dependencies: {
   knex: Knex;
@@ -39,14 +51,18 @@ export async function ensureServerSecrets(dependencies: {
   clock: Clock;
 }): Promise<ServerSecrets> {
   const { knex, wrapper, clock } = dependencies;
-  const present = await openAll(wrapper, await readServerSecrets(knex));
-  const missing = NAMES.filter((name) => !present.has(name));
-  if (missing.length === 0) return toServerSecrets(present);
+  const opened = await openAll(dependencies);
+  const missing = missingIn(opened);
+  if (missing.length === 0) return toServerSecrets(opened);
   const createdAt = new Date(clock());
   const made = await Promise.all(missing.map((name) => make(wrapper, name, createdAt)));
   await insertMissingServerSecrets(knex, made);
   // Another node may have been faster: what counts is what stands in the database.
-  return toServerSecrets(await openAll(wrapper, await readServerSecrets(knex)));
+  return toServerSecrets(await openAll(dependencies));
+}
+
+function missingIn(opened: OpenedSecrets): SecretName[] {
+  return NAMES.filter((name) => !opened.has(name));
 }
 
 async function make(wrapper: KeyWrapper, name: SecretName, createdAt: Date): Promise<StoredServerSecret> {
@@ -55,12 +71,12 @@ async function make(wrapper: KeyWrapper, name: SecretName, createdAt: Date): Pro
   return { name, version, wrappedKey, createdAt };
 }
 
-async function openAll(
-  wrapper: KeyWrapper,
-  stored: readonly StoredServerSecret[],
-): Promise<Map<string, [Buffer, ...Buffer[]]>> {
+/** By their names, the newest of each first. */
+type OpenedSecrets = ReadonlyMap<string, readonly [Buffer, ...Buffer[]]>;
+
+async function openAll({ knex, wrapper }: { knex: Knex; wrapper: KeyWrapper }): Promise<OpenedSecrets> {
   const opened = new Map<string, [Buffer, ...Buffer[]]>();
-  for (const secret of stored) {
+  for (const secret of await readServerSecrets(knex)) {
     const value = await open(wrapper, secret);
     const older = opened.get(secret.name);
     if (older === undefined) opened.set(secret.name, [value]);
@@ -82,8 +98,8 @@ async function open(wrapper: KeyWrapper, { name, version, wrappedKey }: StoredSe
   }
 }
 
-function toServerSecrets(opened: ReadonlyMap<string, [Buffer, ...Buffer[]]>): ServerSecrets {
-  const versions = (name: SecretName): [Buffer, ...Buffer[]] => {
+function toServerSecrets(opened: OpenedSecrets): ServerSecrets {
+  const versions = (name: SecretName): readonly [Buffer, ...Buffer[]] => {
     const values = opened.get(name);
     if (values === undefined)
       throw new AppError({ code: 'server_error', message: `the server secret ${name} is gone` });

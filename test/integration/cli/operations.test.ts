@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
+import { asSuperuser, openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { createCommandLine, openShared } from './command-line.ts';
 
 describe('on a database that is set up', () => {
@@ -61,6 +61,21 @@ describe('on a database that is set up', () => {
       ],
     });
     expect(stderr).toBe('error: 1 fault(s) found: keys\n');
+  });
+
+  test('doctor makes no secret that is missing', async () => {
+    const secrets = () => tessera.domains.database.knex('server_secrets').orderBy(['name', 'version']);
+    const [kept] = await secrets().where({ name: 'csrf_key' });
+    await secrets().where({ name: 'csrf_key' }).delete();
+    try {
+      expect(await tessera.run(['doctor'])).toMatchObject({
+        exitCode: 0,
+        stdout: expect.stringMatching(/keys .* the next start makes the secrets that are missing/),
+      });
+      expect(await secrets().where({ name: 'csrf_key' })).toEqual([]);
+    } finally {
+      await tessera.domains.database.knex('server_secrets').insert(kept);
+    }
   });
 
   test('a database or a configuration that is not as it must be is one line on standard error', async () => {
@@ -130,6 +145,22 @@ describe('on an empty database', () => {
     const { reverted } = await tessera.json(['migrate', 'down']);
     expect(new Set(reverted as string[])).toEqual(new Set(pending as string[]));
     expect(await tessera.json(['migrate', 'status'])).toEqual({ applied: [], pending });
+  });
+
+  test('doctor says what a database user lacks who may not create tables', async () => {
+    const role = `doctor_${randomBytes(6).toString('hex')}`;
+    await asSuperuser(`create role ${role} login password 'secret'`);
+    try {
+      const url = Object.assign(new URL(empty.url), { username: role, password: 'secret' });
+      const tessera = createCommandLine({ NODE_ENV: 'test', DATABASE_URL: url.href });
+      const { exitCode, stdout } = await tessera.run(['doctor']);
+      expect(exitCode).toBe(1);
+      expect(stdout).toMatch(
+        /FAULT {2}migrations .*permission denied.*\n.*let the user of DATABASE_URL .*create tables/,
+      );
+    } finally {
+      await asSuperuser(`drop role ${role}`);
+    }
   });
 
   test('in production a command waits for an operator to migrate', async () => {

@@ -2,7 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { openDatabase } from '../../../src/database/index.ts';
-import { createKeyWrapper, ensureServerSecrets, type ServerSecrets } from '../../../src/keys/index.ts';
+import {
+  createKeyWrapper,
+  ensureServerSecrets,
+  openServerSecrets,
+  type ServerSecrets,
+} from '../../../src/keys/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { silentLogger } from '../../harness/logger.ts';
 
@@ -38,6 +43,21 @@ describe("the server's secrets", () => {
     expect(new Set(values(first)).size).toBe(5);
     for (const value of values(first)) expect(Buffer.from(value, 'base64url')).toHaveLength(32);
     expect(second.artifactSealer.unseal(first.artifactSealer.seal('value', 'row'), 'row')).toBe('value');
+  });
+
+  test('are opened without making any: undefined while one is missing, else what was made', async () => {
+    const open = () =>
+      openServerSecrets({
+        knex: testDatabase.database.knex,
+        wrapper: createKeyWrapper({ keyEncryptionKeys: [keyEncryptionKey] }),
+      });
+    expect(await open()).toBeUndefined();
+    expect(await rows()).toEqual([]);
+    const made = await start();
+    expect(values((await open()) as ServerSecrets)).toEqual(values(made));
+    await testDatabase.database.knex('server_secrets').where({ name: 'csrf_key' }).delete();
+    expect(await open()).toBeUndefined();
+    expect(await rows()).toHaveLength(5);
   });
 
   test('are the same on all nodes that start at once on an empty database', async () => {

@@ -1,0 +1,49 @@
+import type { Knex } from 'knex';
+import { AppError } from '../errors.ts';
+import type { Database } from './database.ts';
+import { describeDatabaseFault } from './database-faults.ts';
+
+/** The oldest major version that is tested and still maintained. */
+const OLDEST_MAJOR_VERSION = 15;
+
+/**
+ * The first statement of a start: what hinders it, hinders all.
+ *
+ * @throws {AppError} `database_unavailable` where the server at DATABASE_URL does not answer or refuses, `configuration`
+ *   where it is too old
+ */
+export async function assertSupportedServer(knex: Knex): Promise<void> {
+  const major = Math.floor((await serverVersionNumber(knex)) / 10_000);
+  if (major >= OLDEST_MAJOR_VERSION) return;
+  throw new AppError({
+    code: 'configuration',
+    message: `DATABASE_URL wants PostgreSQL ${OLDEST_MAJOR_VERSION} or newer: this one is ${major}`,
+  });
+}
+
+/** Resolves when the database answers. @throws what `pg` threw when it doesn't */
+export async function ping(database: Pick<Database, 'pool'>): Promise<void> {
+  await database.pool.query('select 1');
+}
+
+/** The version as PostgreSQL words it, such as `18.4 (Debian 18.4-1)`. */
+export async function serverVersion(knex: Knex): Promise<string> {
+  const { rows } = await knex.raw<{ rows: { server_version: string }[] }>('show server_version');
+  return rows[0]?.server_version ?? 'of an unknown version';
+}
+
+/** The clock of the database, in epoch milliseconds. */
+export async function databaseTime(knex: Knex): Promise<number> {
+  const { rows } = await knex.raw<{ rows: { now: Date }[] }>('select clock_timestamp() as now');
+  return rows[0]?.now.getTime() ?? 0;
+}
+
+/** 180004 for 18.4. */
+async function serverVersionNumber(knex: Knex): Promise<number> {
+  try {
+    const { rows } = await knex.raw<{ rows: { server_version_num: string }[] }>('show server_version_num');
+    return Number(rows[0]?.server_version_num);
+  } catch (cause) {
+    throw new AppError({ code: 'database_unavailable', message: describeDatabaseFault(cause), cause });
+  }
+}
