@@ -7,33 +7,44 @@ export type DatabaseWay = {
   open(): Promise<void>;
   /** Every connection ends, and none is made until it is opened again. */
   cut(): Promise<void>;
-  /** Connections stay, and nothing gets through until `resume`, as in a network that drops packets. */
+  /**
+   * Connections stay, and what is sent on them is dropped without a word, as by a firewall or after a failover; the same
+   * holds for new ones until `resume`. Those from before never carry anything again.
+   */
   silence(): void;
   resume(): void;
+  /** How many connections were made so far. */
+  connectionCount(): number;
 };
 
 /** A way to PostgreSQL that can be cut and opened again, on one port. */
 export async function openDatabaseWay(databaseUrl: string): Promise<DatabaseWay> {
   const target = new URL(databaseUrl);
   const sockets = new Set<Socket>();
+  const dropped = new WeakSet<Socket>();
+  let isSilent = false;
+  let connectionCount = 0;
   let server: Server;
   let port = 0;
 
   async function open(): Promise<void> {
     server = createServer((near) => {
       const far = connect(Number(target.port), target.hostname);
+      connectionCount += 1;
       for (const [from, to] of [
         [near, far],
         [far, near],
       ] as const) {
         sockets.add(from);
+        if (isSilent) dropped.add(from);
         from
+          .on('data', (bytes) => dropped.has(from) || to.write(bytes))
           .on('error', () => to.destroy())
           .on('close', () => {
             sockets.delete(from);
-            to.destroy();
+            // What goes away in silence isn't heard of by the near side; nobody is left at the far one.
+            if (from === near || !dropped.has(from)) to.destroy();
           });
-        from.pipe(to);
       }
     });
     server.listen(port, '127.0.0.1');
@@ -49,16 +60,17 @@ export async function openDatabaseWay(databaseUrl: string): Promise<DatabaseWay>
   }
 
   function silence(): void {
-    for (const socket of sockets) socket.pause();
+    isSilent = true;
+    for (const socket of sockets) dropped.add(socket);
   }
 
   function resume(): void {
-    for (const socket of sockets) socket.resume();
+    isSilent = false;
   }
 
   await open();
   const url = new URL(target);
   url.hostname = '127.0.0.1';
   url.port = String(port);
-  return { url: url.href, open, cut, silence, resume };
+  return { url: url.href, open, cut, silence, resume, connectionCount: () => connectionCount };
 }
