@@ -13,8 +13,6 @@ export type Listener = Readonly<{
   drain(timeoutSeconds: number): Promise<void>;
 }>;
 
-/** A whole authorization request may stand in a URL; Node's default of 16 KiB would end the longer ones without a page. */
-const MAX_HEADER_BYTES = 64 * 1024;
 /** Who sends a request this slowly wants to hold a connection, not an answer. */
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -25,7 +23,6 @@ const KEEP_ALIVE_MS = 65_000;
 const HEAD_GRACE_MS = 500;
 
 const options = {
-  maxHeaderSize: MAX_HEADER_BYTES,
   headersTimeout: HEADERS_TIMEOUT_MS,
   requestTimeout: REQUEST_TIMEOUT_MS,
   keepAliveTimeout: KEEP_ALIVE_MS,

@@ -56,12 +56,10 @@ export async function submitConsent(context: Context, uid: string, dependencies:
   if (step.prompt !== 'consent' || accountId === undefined) throw expired();
   const whence = auditContextOf(context);
   switch (form.decision) {
-    case 'allow': {
-      const consent = await steps.finishConsent(context, step.uid);
-      const { grantId, scopes, resources } = consent;
-      await audit.record({ type: 'consent.granted', accountId, clientId, grantId, scopes, resources }, whence);
-      return;
-    }
+    case 'allow':
+      return steps.finishConsent(context, step.uid, (given) =>
+        audit.record({ type: 'consent.granted', ...given }, whence),
+      );
     case 'deny':
       await audit.record({ type: 'consent.denied', accountId, clientId }, whence);
       return steps.deny(context, step.uid);

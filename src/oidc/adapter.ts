@@ -1,4 +1,4 @@
-import { type Adapter, type AdapterFactory, type AdapterPayload, errors } from 'oidc-provider';
+import { type Adapter, type AdapterFactory, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import type { Clients } from '../clients/index.ts';
 import type { ArtifactKind, ArtifactPayload, ArtifactStore } from '../tokens/index.ts';
 import { failClosed } from './faults.ts';
@@ -40,12 +40,26 @@ function artifactAdapter(store: ArtifactStore, kind: ArtifactKind): Adapter {
     async consume(id) {
       const outcome = await failClosed(() => store.consume(kind, id));
       if (outcome === 'consumed') return;
+      if (kind === 'AuthorizationCode' && outcome === 'already_consumed') await endGrantOfCode(store, id);
       if (kind === 'PushedAuthorizationRequest') {
         throw new errors.InvalidRequestUri('request_uri is invalid, expired, or was already used');
       }
       throw new errors.InvalidGrant(`${kind} ${outcome.replace('_', ' ')}`);
     },
   };
+}
+
+/**
+ * A code that is redeemed twice ends its grant (RFC 6749, section 4.1.2). The library sees to that where the second came
+ * after the first; here, where both came at once.
+ */
+async function endGrantOfCode(store: ArtifactStore, code: string): Promise<void> {
+  const payload = await failClosed(() => store.find('AuthorizationCode', code));
+  const grantId = payload?.grantId;
+  if (typeof grantId !== 'string') return;
+  await failClosed(() => store.revokeAll({ grantId }));
+  const context = Provider.ctx;
+  context?.oidc.provider.emit('grant.revoked', context, grantId);
 }
 
 /** The library asks whether a `jti` was seen and then saves it: two steps that a race falls between. Asking is the insert here. */

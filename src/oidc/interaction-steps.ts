@@ -24,13 +24,27 @@ export type InteractionStep = {
   granted: Consent;
 };
 
+/** A consent as the audit trail wants it; the scopes are those of userinfo and of every API together. */
+export type GivenConsent = {
+  grantId: string;
+  accountId: string;
+  clientId: string;
+  scopes: string[];
+  resources: string[];
+};
+
 /** The way from our pages back into the protocol. Every step ends by returning to the provider, which decides what is next. */
 export type InteractionSteps = Readonly<{
   /** @throws {AppError} `interaction_expired` where there is none for this browser and `uid` */
   find(context: Context, uid: string): Promise<InteractionStep>;
   /** All answer with the redirect back to the provider. @throws {AppError} `interaction_expired` as `find` does */
   finishSignIn(context: Context, uid: string, accountId: string): Promise<void>;
-  finishConsent(context: Context, uid: string): Promise<{ grantId: string; scopes: string[]; resources: string[] }>;
+  finishConsent(
+    context: Context,
+    uid: string,
+    /** Records the consent before it takes effect: what can't be recorded is not given. */
+    record: (given: GivenConsent) => Promise<void>,
+  ): Promise<void>;
   deny(context: Context, uid: string): Promise<void>;
   /** Begins the same authorization request anew, with another sign-in first. */
   switchAccount(context: Context, uid: string): Promise<void>;
@@ -94,25 +108,25 @@ export function createInteractionSteps(dependencies: {
       await finish(context, { login: { accountId, acr: ACR_PASSWORD, amr: ['pwd'], remember: true } });
     },
 
-    async finishConsent(context, uid) {
+    async finishConsent(context, uid, record) {
       const found = await failClosed(() => details(context, uid));
       const accountId = found.session?.accountId;
       if (found.prompt.name !== 'consent' || accountId === undefined) throw outOfOrder();
       const clientId = String(found.params.client_id);
-      const consent = await failClosed(async () => {
+      const grantId = await failClosed(async () => {
         const { Grant } = provider();
         const grant = (await grantOf(found)) ?? new Grant({ accountId, clientId });
         addConsent(grant, missingConsent(found.prompt.details));
         const allowed = toConsent(grant);
-        if (!(await consents.add(accountId, clientId, allowed))) return undefined;
         const resources = Object.keys(allowed.resourceScopes);
         const scopes = [...allowed.scopes, ...Object.values(allowed.resourceScopes).flat()];
-        return { grantId: await grant.save(), scopes, resources };
+        const id = await grant.save();
+        await record({ grantId: id, accountId, clientId, scopes, resources });
+        // Nothing to hang on where the account or the client was deleted since the page was shown.
+        return (await consents.add(accountId, clientId, allowed)) ? id : undefined;
       });
-      // The account or the client was deleted since the page was shown.
-      if (consent === undefined) throw noLongerOpen();
-      await finish(context, { consent: { grantId: consent.grantId } });
-      return consent;
+      if (grantId === undefined) throw noLongerOpen();
+      await finish(context, { consent: { grantId } });
     },
 
     async deny(context, uid) {

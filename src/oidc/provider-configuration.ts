@@ -111,7 +111,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
       Interaction: lifetimes.interactionSeconds,
       RefreshToken: (context, token, client) =>
         refreshTokenSeconds(context, client, token, lifetimes.refreshTokenSeconds),
-      Session: lifetimes.sessionSeconds,
+      Session: (_context, session) => sessionTtlSeconds(session, lifetimes.sessionSeconds),
     },
     features: {
       devInteractions: { enabled: false },
@@ -183,4 +183,16 @@ function refreshTokenSeconds(
   const rotated = context?.oidc?.entities.RotatedRefreshToken;
   const isPublicWebClient = client.applicationType === 'web' && client.clientAuthMethod === 'none';
   return rotated !== undefined && isPublicWebClient && !token.isSenderConstrained() ? rotated.remainingTTL : seconds;
+}
+
+/** A session in which nobody signed in holds a logout form or nothing: anyone can have as many as they ask for. */
+const ANONYMOUS_SESSION_SECONDS = 600;
+
+/** A session ends a fixed time after the sign-in, however much it is used (OWASP ASVS 5.0, 7.3.2). */
+function sessionTtlSeconds(
+  session: { accountId?: string | undefined; loginTs?: number | undefined },
+  seconds: number,
+): number {
+  if (session.accountId === undefined || session.loginTs === undefined) return ANONYMOUS_SESSION_SECONDS;
+  return Math.max(1, session.loginTs + seconds - Math.floor(Date.now() / 1000));
 }
