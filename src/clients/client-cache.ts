@@ -63,7 +63,9 @@ export function createClientCache<T>(options: {
   return Object.freeze({
     get(id: string) {
       const entry = present.get(id) ?? absent.get(id) ?? pending.get(id);
-      if (entry !== undefined && clock() - entry.askedAt < MAX_AGE_MS) {
+      const ageMs = entry === undefined ? Number.POSITIVE_INFINITY : clock() - entry.askedAt;
+      // Below zero: the clock was set back, and nobody knows how old the answer is.
+      if (entry !== undefined && ageMs >= 0 && ageMs < MAX_AGE_MS) {
         if (present.has(id)) keep(present, id, entry, MAX_CLIENTS);
         return entry.answer;
       }

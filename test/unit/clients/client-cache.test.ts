@@ -36,6 +36,16 @@ describe('the cache of clients', () => {
     expect(asked).toEqual(['a', 'a']);
   });
 
+  test('believes no answer from the future: the clock was set back', async () => {
+    const { cache, rows, state } = startCache();
+    state.now = 1_000_000;
+    rows.set('a', '1');
+    await cache.get('a');
+    rows.set('a', '2');
+    state.now = 0;
+    expect(await cache.get('a')).toBe('2');
+  });
+
   test('remembers that there is none, and for less than a second', async () => {
     const { cache, rows, asked, state } = startCache();
     expect(await cache.get('a')).toBeUndefined();
