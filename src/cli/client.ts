@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Clients, NewClient, RegisteredClient } from '../clients/index.ts';
 import { type Answer, printAnswer, toLines, toTable } from './answer.ts';
-import { type ClientFlags, givenMetadata, inferredApplicationType } from './client-metadata-flags.ts';
+import { type ClientFlags, givenMetadata } from './client-metadata-flags.ts';
 import { addCommandGroup } from './command-group.ts';
 import { endHeld } from './end-held.ts';
 import { withDomains } from './open-domains.ts';
@@ -23,8 +23,7 @@ export function addClientCommands(program: Command): void {
         command.error('error: --secret and --metadata can not both read standard input');
       }
       const secret = flags.secret === undefined ? undefined : await readSecret('--secret');
-      const given = { ...(await givenMetadata(flags)), client_id: flags.id };
-      const metadata = { ...inferredApplicationType(flags, given), ...given } as NewClient['metadata'];
+      const metadata = { ...(await givenMetadata(flags)), client_id: flags.id } as NewClient['metadata'];
       printAnswer(
         command,
         await withDomains(async ({ clients }) => {

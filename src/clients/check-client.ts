@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { type ClientDraft, type ClientPatch, type ClientRefusal, type NewClient, usesSecret } from './client.ts';
 import { type ClientMetadata, clientMetadataSchema, type GivenMetadata } from './client-metadata-schema.ts';
 import { givenSecretFault } from './client-secret.ts';
-import { originFault } from './client-uris.ts';
+import { isOnDevice, originFault } from './client-uris.ts';
 
 const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
 const CIBA = 'urn:openid:params:grant-type:ciba';
@@ -86,7 +86,7 @@ export function checkNewClient(input: NewClient): CheckedClient {
       allowedOrigins: input.allowedOrigins ?? [],
       isDemo: input.isDemo ?? false,
     },
-    input.secret !== undefined,
+    { isNew: true, bringsSecret: input.secret !== undefined },
   );
   if (!checked.ok || input.secret === undefined) return checked;
   const { token_endpoint_auth_method: method } = checked.draft.metadata;
@@ -103,13 +103,16 @@ export function checkChangedClient(current: ClientDraft, patch: ClientPatch): Ch
   // The response types follow from the grants, unless somebody insists.
   const derived = patch.metadata?.grant_types === undefined ? {} : { response_types: undefined };
   const merged = Object.entries({ ...current.metadata, ...derived, ...definedIn(patch.metadata), client_id });
-  return checkDraft({
-    metadata: Object.fromEntries(merged.filter(([, value]) => value !== null && value !== undefined)),
-    apis: patch.apis ?? current.apis,
-    mayIntrospectAny: patch.mayIntrospectAny ?? current.mayIntrospectAny,
-    allowedOrigins: patch.allowedOrigins ?? current.allowedOrigins,
-    isDemo: current.isDemo,
-  });
+  return checkDraft(
+    {
+      metadata: Object.fromEntries(merged.filter(([, value]) => value !== null && value !== undefined)),
+      apis: patch.apis ?? current.apis,
+      mayIntrospectAny: patch.mayIntrospectAny ?? current.mayIntrospectAny,
+      allowedOrigins: patch.allowedOrigins ?? current.allowedOrigins,
+      isDemo: current.isDemo,
+    },
+    { isNew: false, bringsSecret: false },
+  );
 }
 
 /** `reason` names the member in its first word, so that it can be shown alone. */
@@ -121,14 +124,17 @@ function definedIn(patch: object = {}): object {
   return Object.fromEntries(Object.entries(patch).filter(([, value]) => value !== undefined));
 }
 
-function checkDraft(given: Omit<ClientDraft, 'metadata'> & { metadata: unknown }, bringsSecret = false): CheckedClient {
+function checkDraft(
+  given: Omit<ClientDraft, 'metadata'> & { metadata: unknown },
+  circumstances: { isNew: boolean; bringsSecret: boolean },
+): CheckedClient {
   for (const origin of given.allowedOrigins) {
     const fault = originFault(origin);
     if (fault !== undefined) return invalid('allowed_origins', `${origin} ${fault}`);
   }
   const parsed = clientMetadataSchema.safeParse(given.metadata);
   if (!parsed.success) return refusalOf(parsed.error);
-  const metadata = withDefaults(parsed.data, { isBrowserApp: given.allowedOrigins.length > 0, bringsSecret });
+  const metadata = withDefaults(parsed.data, { ...circumstances, hasOrigins: given.allowedOrigins.length > 0 });
   for (const rule of rules) {
     const fault = rule(metadata);
     if (fault !== undefined) return invalid(fault.field, fault.reason);
@@ -141,15 +147,27 @@ function checkDraft(given: Omit<ClientDraft, 'metadata'> & { metadata: unknown }
 }
 
 /**
- * RFC 7591, section 2, with two differences: there are response types only where there are codes, and what runs on
- * somebody else's device (a native app, pages that call from their own origin) is a public client, because it can keep
- * no secret (RFC 8252, section 8.5).
+ * RFC 7591, section 2, with three differences: there are response types only where there are codes; what runs on somebody
+ * else's device (a native app, pages that call from their own origin) is a public client, because it can keep no secret
+ * (RFC 8252, section 8.5); and a new public client all of whose codes go to the device itself is a native app, unless it
+ * has pages: those have origins.
  */
-function withDefaults(given: GivenMetadata, hints: { isBrowserApp: boolean; bringsSecret: boolean }): ClientMetadata {
+function withDefaults(
+  given: GivenMetadata,
+  hints: { isNew: boolean; bringsSecret: boolean; hasOrigins: boolean },
+): ClientMetadata {
   const grantTypes = [...new Set(given.grant_types ?? ['authorization_code'])];
-  const runsElsewhere = given.application_type === 'native' || hints.isBrowserApp;
+  const runsElsewhere = given.application_type === 'native' || hints.hasOrigins;
   const isPublic = runsElsewhere && !hints.bringsSecret && !grantTypes.includes('client_credentials');
+  const redirectUris = given.redirect_uris ?? [];
+  const isNative =
+    hints.isNew &&
+    !hints.hasOrigins &&
+    given.token_endpoint_auth_method === 'none' &&
+    redirectUris.length > 0 &&
+    redirectUris.every(isOnDevice);
   return {
+    ...(isNative ? { application_type: 'native' } : undefined),
     ...given,
     grant_types: grantTypes,
     response_types: [...new Set(given.response_types ?? (grantTypes.includes('authorization_code') ? ['code'] : []))],

@@ -17,7 +17,14 @@ export function redirectUriFault(uri: string): string | undefined {
   return undefined;
 }
 
-/** The same for an address that the server or a browser fetches: a logo, a policy, keys. */
+/** Whether a redirect URI leads to the device itself: by its own network (RFC 8252, sections 7.3, 8.3) or a private scheme. */
+export function isOnDevice(uri: string): boolean {
+  const url = parseUri(uri);
+  if (url === null || url.protocol === 'https:') return false;
+  return url.protocol !== 'http:' || LOOPBACK_HOSTS.has(url.hostname);
+}
+
+/** Why an address that the server or a browser fetches (a logo, a policy, keys) can't be registered; absent when it can. */
 export function webUriFault(uri: string): string | undefined {
   const url = parseUri(uri);
   if (url === null || !/^https?:$/.test(url.protocol)) return 'is not an https URL';

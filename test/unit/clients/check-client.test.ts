@@ -61,6 +61,49 @@ describe('defaults', () => {
   });
 });
 
+describe('a public client is native when all of its codes go to the device itself', () => {
+  const publicClient = (...redirect_uris: string[]) => ({ redirect_uris, token_endpoint_auth_method: 'none' });
+  const typeOf = (metadata: Record<string, unknown>, rest: Omit<NewClient, 'metadata'> = {}) =>
+    draftOf(metadata, rest).metadata.application_type;
+
+  test.each([
+    ['http://127.0.0.1/cb'],
+    ['http://127.0.0.1:8080/cb'],
+    ['http://[::1]/cb'],
+    ['http://localhost:3000/cb'],
+    ['com.example.app:/cb'],
+  ])('%s', (uri) => {
+    expect(typeOf(publicClient(uri))).toBe('native');
+  });
+
+  test.each([
+    ['https://app.example/cb'],
+    ['https://localhost/cb'],
+    ['https://localhost.evil.example/cb'],
+    ['https://127.0.0.1.evil.example/cb'],
+  ])('not %s', (uri) => {
+    expect(typeOf(publicClient(uri))).toBeUndefined();
+    expect(typeOf(publicClient('http://127.0.0.1/cb', uri))).toBeUndefined();
+  });
+
+  test('not one that authenticates, nor one of pages that call from their own origin, nor one that says otherwise', () => {
+    const uri = 'http://localhost:3000/cb';
+    expect(typeOf({ redirect_uris: [uri], token_endpoint_auth_method: 'client_secret_basic' })).toBeUndefined();
+    expect(typeOf({ redirect_uris: [uri] })).toBeUndefined();
+    expect(typeOf(publicClient(uri), { allowedOrigins: ['http://localhost:3000'] })).toBeUndefined();
+    expect(typeOf({ ...publicClient(uri), application_type: 'web' })).toBe('web');
+    expect(
+      typeOf({ grant_types: ['urn:ietf:params:oauth:grant-type:device_code'], token_endpoint_auth_method: 'none' }),
+    ).toBeUndefined();
+  });
+
+  test('not one that was registered before', () => {
+    const current = draftOf(publicClient('https://app.example/cb'));
+    const changed = checkChangedClient(current, { metadata: { redirect_uris: ['http://localhost:3000/cb'] } });
+    expect(changed.ok && changed.draft.metadata.application_type).toBeUndefined();
+  });
+});
+
 describe('a client is refused, with the member and the reason, when', () => {
   test.each<[string, Record<string, unknown>, string, RegExp]>([
     ['its id has a space', { client_id: 'my app' }, 'client_id', /printable ASCII/],
