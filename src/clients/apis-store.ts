@@ -26,6 +26,7 @@ export async function lockRegistry(trx: Knex, mode: 'shared' | 'exclusive'): Pro
   await trx.raw(`select ${lock}(?)`, [REGISTRY_LOCK]);
 }
 
+/** The API as it is at this moment. */
 export async function findApi(db: Knex, identifier: string): Promise<Api | undefined> {
   const row = await selectApis(db).where('apis.identifier', identifier).first();
   return row && toApi(row);
@@ -49,11 +50,13 @@ export async function insertApi(trx: Knex, draft: ApiDraft, at: Date): Promise<b
   return true;
 }
 
+/** Writes over the whole API. The registry must be locked, so that nobody changes it in between. */
 export async function replaceApi(trx: Knex, draft: ApiDraft, at: Date): Promise<void> {
   await trx('apis').where({ identifier: draft.identifier }).update(changingColumns(draft, at));
   await setIntrospectionClients(trx, draft);
 }
 
+/** Takes its list of introspecting clients along. The registry must be locked, and no client name the API. */
 export async function removeApi(trx: Knex, identifier: string): Promise<void> {
   await trx('apis').where({ identifier }).delete();
 }

@@ -16,7 +16,7 @@ import {
 import { findApi, insertApi, listApis, lockRegistry, removeApi, replaceApi } from './apis-store.ts';
 import { isClientId } from './client-metadata-schema.ts';
 import { clientsNamingApi, clientsWithAnyScope, unknownClientIds } from './clients-store.ts';
-import type { ClientAudit } from './registry-audit.ts';
+import type { ApiAction, RegistryAudit } from './registry-audit.ts';
 
 type Changed = { ok: true; api: Api };
 type ApisListener = (apis: readonly Api[]) => void | Promise<void>;
@@ -41,11 +41,16 @@ export type Apis = Readonly<{
   onChange(listener: ApisListener): void;
 }>;
 
+/**
+ * Makes the registry of APIs on one database. It answers from a snapshot once `load` has made one.
+ *
+ * @param dependencies.audit told of every change within its transaction: what can't be recorded doesn't happen
+ */
 export function createApis(dependencies: {
   knex: Knex;
   clock: Clock;
   changeFeed: Pick<ChangeFeed, 'subscribe'>;
-  audit: ClientAudit;
+  audit: RegistryAudit;
 }): Apis {
   const { knex, clock, audit } = dependencies;
   const listeners: ApisListener[] = [];
@@ -116,7 +121,7 @@ export function createApis(dependencies: {
   /** One transaction, alone in the registry: what `work` does, the audit event and the announcement, or nothing. */
   async function change<T extends { ok: true } | { ok: false }>(
     identifier: string,
-    action: Parameters<ClientAudit['apiChanged']>[1]['action'],
+    action: ApiAction,
     work: (trx: Knex) => Promise<T>,
   ): Promise<T> {
     const result = await knex.transaction(async (trx) => {

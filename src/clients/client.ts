@@ -58,6 +58,7 @@ export type ClientDraft = Pick<
   'metadata' | 'apis' | 'mayIntrospectAny' | 'allowedOrigins' | 'isDemo'
 >;
 
+/** Whether a client of these metadata authenticates with a secret, in the header or the body (RFC 6749, section 2.3.1). */
 export function usesSecret(metadata: Pick<ClientMetadata, 'token_endpoint_auth_method'>): boolean {
   return metadata.token_endpoint_auth_method.startsWith('client_secret_');
 }

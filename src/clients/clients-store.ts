@@ -22,6 +22,7 @@ type ClientRow = {
   secret_digests: Buffer[];
 };
 
+/** The client with what belongs to it, as it is at this moment. */
 export async function findClient(db: Knex, id: string): Promise<StoredClient | undefined> {
   const row = await selectClients(db).where('clients.id', id).first();
   return row && toStoredClient(row);
@@ -70,6 +71,7 @@ export async function touchClient(trx: Knex, id: string, at: Date): Promise<bool
   return (await trx('clients').where({ id }).update({ updated_at: at })) > 0;
 }
 
+/** Takes its secrets and what it is registered for along. @returns false when there is none */
 export async function removeClient(trx: Knex, id: string): Promise<boolean> {
   return (await trx('clients').where({ id }).delete()) > 0;
 }
@@ -81,6 +83,7 @@ export async function pushSecretDigest(trx: Knex, clientId: string, digest: Buff
   await trx('client_secrets').insert({ client_id: clientId, is_current: true, digest, created_at: at });
 }
 
+/** Ends every secret of the client, whose row must be locked. */
 export async function removeSecretDigests(trx: Knex, clientId: string): Promise<void> {
   await trx('client_secrets').where({ client_id: clientId }).delete();
 }

@@ -27,10 +27,15 @@ import {
   type StoredClient,
   touchClient,
 } from './clients-store.ts';
-import type { ClientAudit } from './registry-audit.ts';
+import type { ClientAction, RegistryAudit } from './registry-audit.ts';
 import { isOpenIdScope, scopesIn } from './scopes.ts';
 
-type Changed = { ok: true; client: RegisteredClient /** Shown this once; only where one was made. */; secret?: string };
+type Changed = {
+  ok: true;
+  client: RegisteredClient;
+  /** Only where one was made: it is shown this once. */
+  secret?: string;
+};
 
 /** The registry of clients. A refusal is returned, with its reason; a database that is away throws. */
 export type Clients = Readonly<{
@@ -53,11 +58,17 @@ export type Clients = Readonly<{
 /** How often a change starts over because another one came between; each attempt of one of them succeeds. */
 const MAX_ATTEMPTS = 10;
 
+/**
+ * Makes the registry of clients on one database.
+ *
+ * @param dependencies.audit told of every change within its transaction: what can't be recorded doesn't happen
+ * @param dependencies.validator the provider's opinion of metadata that pass our own checks
+ */
 export function createClients(dependencies: {
   knex: Knex;
   clock: Clock;
   changeFeed: Pick<ChangeFeed, 'subscribe'>;
-  audit: ClientAudit;
+  audit: RegistryAudit;
   validator: MetadataValidator;
 }): Clients {
   const { knex, clock, audit, validator } = dependencies;
@@ -134,7 +145,7 @@ export function createClients(dependencies: {
   /** One transaction: what `work` does, the audit event and the announcement happen together or not at all. */
   async function change<T extends { ok: true } | { ok: false }>(
     clientId: string,
-    action: Parameters<ClientAudit['clientChanged']>[1]['action'],
+    action: ClientAction,
     work: (trx: Knex) => Promise<T>,
   ): Promise<T> {
     const result = await knex.transaction(async (trx) => {

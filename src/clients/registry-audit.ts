@@ -1,10 +1,10 @@
 import type { Knex } from 'knex';
 
+export type ClientAction = 'created' | 'updated' | 'deleted' | 'secret_rotated';
+export type ApiAction = 'created' | 'updated' | 'deleted';
+
 /** What the registry wants of the audit trail: to be written in the very transaction of the change, or not at all. */
-export interface ClientAudit {
-  clientChanged(
-    trx: Knex,
-    change: { action: 'created' | 'updated' | 'deleted' | 'secret_rotated'; clientId: string },
-  ): Promise<void>;
-  apiChanged(trx: Knex, change: { action: 'created' | 'updated' | 'deleted'; identifier: string }): Promise<void>;
+export interface RegistryAudit {
+  clientChanged(trx: Knex, change: { action: ClientAction; clientId: string }): Promise<void>;
+  apiChanged(trx: Knex, change: { action: ApiAction; identifier: string }): Promise<void>;
 }

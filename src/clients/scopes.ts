@@ -1,5 +1,5 @@
 /** The scopes of OpenID Connect Core 1.0 (sections 3.1.2.1, 5.4 and 11). They belong to no API. */
-export const OPENID_SCOPES = ['openid', 'profile', 'email', 'address', 'phone', 'offline_access'] as const;
+export const OPENID_SCOPES: readonly string[] = ['openid', 'profile', 'email', 'address', 'phone', 'offline_access'];
 
 /** RFC 6749, section 3.3: `scope-token`. */
 const SCOPE_TOKEN = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
@@ -10,7 +10,7 @@ export function isScopeToken(value: string): boolean {
 }
 
 export function isOpenIdScope(scope: string): boolean {
-  return OPENID_SCOPES.some((known) => known === scope);
+  return OPENID_SCOPES.includes(scope);
 }
 
 /** The scopes in a `scope` member, each once, in the order in which they stand. */

@@ -5,6 +5,7 @@ import { calculateJwkThumbprint, type JWK } from 'jose';
 /** `next`: published, not used yet. `active`: signs. `retired`: published for what it has signed. `revoked`: not published. */
 export type SigningKeyState = 'next' | 'active' | 'retired' | 'revoked';
 export type SigningAlgorithm = 'RS256' | 'ES256';
+/** What the server signs with. RS256 is the one that every client has to know (OpenID Connect Core 1.0, section 15.1). */
 export const SIGNING_ALGORITHMS: readonly SigningAlgorithm[] = ['RS256', 'ES256'];
 
 /** A signing key as people may see it. */

@@ -1,5 +1,3 @@
-import { OPENID_SCOPES as REGISTRY_SCOPES } from '../clients/index.ts';
-
 /** OpenID scopes and the claims that each stands for (OpenID Connect Core 1.0, section 5.4). */
 export const OPENID_SCOPE_CLAIMS: Readonly<Record<string, string[]>> = {
   // How and when a person signed in stands in every ID token, asked for or not.
@@ -24,9 +22,6 @@ export const OPENID_SCOPE_CLAIMS: Readonly<Record<string, string[]>> = {
   address: ['address'],
   phone: ['phone_number', 'phone_number_verified'],
 };
-
-/** Every scope that belongs to no API. */
-export const OPENID_SCOPES: readonly string[] = REGISTRY_SCOPES;
 
 /** The one authentication context that a password reaches (OpenID Connect Core 1.0, section 2, `acr`). */
 export const ACR_PASSWORD = 'urn:tessera:acr:password';

@@ -1,5 +1,6 @@
 import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider';
-import { ACR_PASSWORD, OPENID_SCOPES } from './claims.ts';
+import { OPENID_SCOPES } from '../clients/index.ts';
+import { ACR_PASSWORD } from './claims.ts';
 
 const { Check } = interactionPolicy;
 

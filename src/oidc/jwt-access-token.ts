@@ -1,5 +1,6 @@
 import { createLocalJWKSet, type JWK, type JWTPayload, jwtVerify } from 'jose';
 import { CLOCK_TOLERANCE_SECONDS } from '../config/index.ts';
+import { SIGNING_ALGORITHMS } from '../keys/index.ts';
 
 /** The grant that a person's JWT access token hangs on: when it ends, so does the token, wherever it is introspected. */
 export const GRANT_ID_CLAIM = 'grant_id';
@@ -28,7 +29,7 @@ export function createJwtVerifier(issuer: string, publicKeys: readonly JWK[]): J
       const { payload } = await jwtVerify<AccessTokenClaims>(token, keys, {
         issuer,
         typ: 'at+jwt',
-        algorithms: ['RS256', 'ES256'],
+        algorithms: [...SIGNING_ALGORITHMS],
         requiredClaims: ['exp', 'iat', 'jti', 'client_id', 'aud', 'sub'],
         clockTolerance: CLOCK_TOLERANCE_SECONDS,
       });

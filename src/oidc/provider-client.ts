@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { AdapterPayload } from 'oidc-provider';
-import type { RegisteredClient } from '../clients/index.ts';
+import { type RegisteredClient, usesSecret } from '../clients/index.ts';
 
 /** Our own member of the client metadata that the library sees: the origins that may call from a browser. */
 export const ALLOWED_ORIGINS = 'allowed_origins';
@@ -16,9 +16,7 @@ export function toProviderMetadata(client: Pick<RegisteredClient, 'metadata' | '
   return {
     ...client.metadata,
     [ALLOWED_ORIGINS]: client.allowedOrigins,
-    ...(client.metadata.token_endpoint_auth_method.startsWith('client_secret_')
-      ? { client_secret: SECRET_PLACEHOLDER }
-      : undefined),
+    ...(usesSecret(client.metadata) ? { client_secret: SECRET_PLACEHOLDER } : undefined),
   } as AdapterPayload;
 }
 

@@ -1,8 +1,9 @@
 import type { AdapterFactory, Configuration, ErrorOut, JWK, KoaContextWithOIDC } from 'oidc-provider';
 import { type Account, type Accounts, toClaims } from '../accounts/index.ts';
-import type { Apis, Clients } from '../clients/index.ts';
+import { type Apis, type Clients, OPENID_SCOPES } from '../clients/index.ts';
 import { CLOCK_TOLERANCE_SECONDS, type Config } from '../config/index.ts';
-import { ACR_PASSWORD, OPENID_SCOPE_CLAIMS, OPENID_SCOPES } from './claims.ts';
+import { SIGNING_ALGORITHMS } from '../keys/index.ts';
+import { ACR_PASSWORD, OPENID_SCOPE_CLAIMS } from './claims.ts';
 import type { ConsentsStore } from './consents-store.ts';
 import { failClosed } from './faults.ts';
 import { loadExistingGrant } from './grants.ts';
@@ -40,7 +41,6 @@ export type ConfigurationInputs = {
 };
 
 /** Signing algorithms of tokens, and of what clients sign. Symmetric ones are left out: a stored digest must sign nothing. */
-const ISSUED_ALGORITHMS = ['RS256', 'ES256'] as const;
 const ACCEPTED_ALGORITHMS = ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'] as const;
 
 /** Endpoint paths: a fixed contract with everyone who calls this server. */
@@ -71,7 +71,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
     enabledJWA: {
       clientAuthSigningAlgValues: [...ACCEPTED_ALGORITHMS],
-      idTokenSigningAlgValues: [...ISSUED_ALGORITHMS],
+      idTokenSigningAlgValues: [...SIGNING_ALGORITHMS],
     },
     clientDefaults: { grant_types: [], response_types: [], token_endpoint_auth_method: 'client_secret_basic' },
     extraClientMetadata: { properties: [ALLOWED_ORIGINS, REQUIRE_PKCE] },

@@ -1,6 +1,12 @@
 import { errors, type KoaContextWithOIDC, type ResourceServer } from 'oidc-provider';
-import { type Api, type Apis, apisOwningScopes, type Clients, type RegisteredClient } from '../clients/index.ts';
-import { OPENID_SCOPES } from './claims.ts';
+import {
+  type Api,
+  type Apis,
+  apisOwningScopes,
+  type Clients,
+  isOpenIdScope,
+  type RegisteredClient,
+} from '../clients/index.ts';
 import { failClosed } from './faults.ts';
 
 type Registries = { apis: Apis; clients: Clients };
@@ -27,11 +33,7 @@ export async function defaultResource(
   const [only, ...others] = client.apis;
   if (only !== undefined && others.length === 0) return only;
   const scopes = [...context.oidc.requestParamScopes];
-  if (
-    scopes.length > 0 &&
-    context.oidc.route === 'authorization' &&
-    !scopes.some((scope) => OPENID_SCOPES.includes(scope))
-  ) {
+  if (scopes.length > 0 && context.oidc.route === 'authorization' && !scopes.some((scope) => isOpenIdScope(scope))) {
     throw invalidTarget(apisOwningScopes(callableApis(client, registries.apis), scopes));
   }
   return undefined;
@@ -98,7 +100,7 @@ function scopesOf(api: Api, client: RegisteredClient): string[] {
 }
 
 function registeredApiScopes(client: RegisteredClient): string[] {
-  return (client.metadata.scope?.split(' ') ?? []).filter((scope) => scope !== '' && !OPENID_SCOPES.includes(scope));
+  return (client.metadata.scope?.split(' ') ?? []).filter((scope) => scope !== '' && !isOpenIdScope(scope));
 }
 
 function invalidTarget(choices: readonly Api[]): errors.InvalidTarget {

@@ -11,7 +11,7 @@ export type StatementRunner = {
   }): Promise<{ rows: Row[]; rowCount: number | null }>;
 };
 
-/**
+/*
  * Every statement that takes more than one row takes its locks in the order of ids, so that no two of them can wait for
  * each other. Named statements are planned once per connection. What is to be deleted is named by an array, because a
  * subquery of unknown size was planned as a scan of the whole table.

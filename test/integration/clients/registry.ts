@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import {
   type Apis,
-  type ClientAudit,
   type Clients,
   createApis,
   createClients,
   type MetadataValidator,
+  type RegistryAudit,
 } from '../../../src/clients/index.ts';
 import { type ChangeFeed, createChangeFeed } from '../../../src/database/index.ts';
 import type { TestDatabase } from '../../harness/database.ts';
@@ -24,7 +24,7 @@ export type Registry = {
 
 export function openRegistry(
   { database, url }: TestDatabase,
-  options: { validator?: MetadataValidator; audit?: Partial<ClientAudit> } = {},
+  options: { validator?: MetadataValidator; audit?: Partial<RegistryAudit> } = {},
 ): Registry {
   const audited: AuditedChange[] = [];
   const clock = { now: Date.parse('2026-01-01T00:00:00Z') };
