@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Knex } from 'knex';
 import pg from 'pg';
 import { z } from 'zod';
@@ -12,13 +13,24 @@ export type ChangeFeed = Readonly<{
   /** Resolves when the first connection listens; afterwards it reconnects by itself. */
   start(): Promise<void>;
   subscribe(topic: ChangeTopic, listener: ChangeListener): void;
+  /** Whether the connection on which messages come is there, and has answered of late. */
   isListening(): boolean;
   close(): Promise<void>;
 }>;
 
 const CHANNEL = 'tessera_changes';
-/** How late a change is seen at the most when its message was lost; one short query for each node in this time. */
-const POLL_INTERVAL_MS = 5_000;
+/**
+ * How often the revisions are looked at. The look goes by the connection that listens and so proves it; one that is still
+ * unanswered after this time is repeated by the pool. That keeps the promise of one second when a message was lost, and
+ * when the connection was, for two short queries a second on each node.
+ */
+const POLL_INTERVAL_MS = 500;
+/** A connection that gives no answer for so long (a firewall forgot it, the network is gone) is made again. */
+const ANSWER_TIMEOUT_MS = 2_000;
+/** A handshake takes milliseconds; leaves time for one packet lost. */
+const CONNECT_TIMEOUT_MS = 3_000;
+/** A good-bye that a silent network swallows must not hold up the end. */
+const END_LIMIT_MS = 1_000;
 /** A database that restarts is listened to again at once; one that stays away is asked four times a second. */
 const RECONNECT_DELAY_MS = 250;
 
@@ -49,12 +61,17 @@ export async function announceChange(trx: Knex, topic: ChangeTopic, id?: string)
   await trx.raw('select pg_notify(?, ?)', [CHANNEL, JSON.stringify({ topic, revision, id })]);
 }
 
+type Revision = { topic: string; revision: string };
+
 /** @param url a direct connection: LISTEN does not survive a pooler in transaction mode */
 export function createChangeFeed(options: { url: string; knex: Knex; logger: Logger }): ChangeFeed {
   const { logger } = options;
   const listeners = new Map<string, ChangeListener[]>();
   const seen = new Map<string, number>();
   let client: pg.Client | undefined;
+  /** The connection whose last look is under way. */
+  let unanswered: pg.Client | undefined;
+  let healing: Promise<void> | undefined;
   let isClosed = false;
   let reconnectTimer: NodeJS.Timeout | undefined;
   let pollTimer: NodeJS.Timeout | undefined;
@@ -70,12 +87,42 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
     }
   }
 
-  async function heal(): Promise<void> {
-    const rows = await options.knex<{ topic: string; revision: string }>('revisions').select('topic', 'revision');
-    for (const { topic, revision } of rows) {
+  async function takeOver(revisions: readonly Revision[]): Promise<void> {
+    for (const { topic, revision } of revisions) {
       if (seen.get(topic) === Number(revision)) continue;
       seen.set(topic, Number(revision));
       await tell(topic);
+    }
+  }
+
+  async function heal(): Promise<void> {
+    await takeOver(await options.knex<Revision>('revisions').select('topic', 'revision'));
+  }
+
+  async function healBy(connection: pg.Client): Promise<void> {
+    const { rows } = await connection.query<Revision>('select topic, revision from revisions');
+    if (unanswered === connection) unanswered = undefined;
+    await takeOver(rows);
+  }
+
+  /** By the connection that listens, or by the pool while there is none that answers. */
+  async function poll(): Promise<void> {
+    const listening = client;
+    if (listening === undefined || unanswered === listening) {
+      // One at a time, or they would pile up before a pool without connections.
+      healing ??= heal().finally(() => {
+        healing = undefined;
+      });
+      return healing;
+    }
+    unanswered = listening;
+    try {
+      await healBy(listening);
+    } catch (error) {
+      if (isClosed) return;
+      logger.warn({ err: error }, 'the connection that listens for changes gave no answer and is made again');
+      // Its end is heard of below.
+      void listening.end();
     }
   }
 
@@ -89,14 +136,21 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
     }
     const change = parsed.data;
     // A gap means that a message was lost: then what it named is unknown, and everything of the topic is in doubt.
-    const isNext = seen.get(change.topic) === change.revision - 1;
+    // That a poll was there first is none.
+    const isNext = (seen.get(change.topic) ?? Number.NEGATIVE_INFINITY) >= change.revision - 1;
     seen.set(change.topic, Math.max(change.revision, seen.get(change.topic) ?? 0));
     void tell(change.topic, isNext ? change.id : undefined);
   }
 
   /** Listens first and then looks at the revisions, so that nothing falls between. Where either fails nothing is left open. */
   async function connect(): Promise<void> {
-    const next = new pg.Client({ connectionString: options.url, application_name: 'tessera listen', keepAlive: true });
+    const next = new pg.Client({
+      connectionString: options.url,
+      application_name: 'tessera listen',
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      query_timeout: ANSWER_TIMEOUT_MS,
+      keepAlive: true,
+    });
     next.on('notification', ({ payload }) => payload !== undefined && received(payload));
     next.on('error', () => undefined);
     let isLost = false;
@@ -109,11 +163,11 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
     try {
       await next.connect();
       await next.query(`listen ${CHANNEL}`);
-      await heal();
+      await healBy(next);
       if (isLost || isClosed) throw new Error('the connection that listens for changes ended while it was made');
       client = next;
     } catch (error) {
-      await next.end();
+      await endOf(next);
       throw error;
     }
   }
@@ -129,7 +183,7 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
   return Object.freeze({
     async start() {
       await connect();
-      pollTimer = setInterval(() => heal().catch(() => undefined), POLL_INTERVAL_MS);
+      pollTimer = setInterval(() => poll().catch(() => undefined), POLL_INTERVAL_MS);
       pollTimer.unref();
     },
     subscribe(topic: ChangeTopic, listener: ChangeListener) {
@@ -140,7 +194,11 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
       isClosed = true;
       clearTimeout(reconnectTimer);
       clearInterval(pollTimer);
-      await client?.end();
+      if (client !== undefined) await endOf(client);
     },
   });
+}
+
+async function endOf(connection: pg.Client): Promise<void> {
+  await Promise.race([connection.end(), delay(END_LIMIT_MS, undefined, { ref: false })]);
 }

@@ -28,8 +28,8 @@ export async function openDatabaseWay(databaseUrl: string): Promise<DatabaseWay>
   let port = 0;
 
   async function open(): Promise<void> {
-    server = createServer((near) => {
-      const far = connect(Number(target.port), target.hostname);
+    server = createServer({ allowHalfOpen: true }, (near) => {
+      const far = connect({ port: Number(target.port), host: target.hostname, allowHalfOpen: true });
       connectionCount += 1;
       for (const [from, to] of [
         [near, far],
@@ -39,10 +39,11 @@ export async function openDatabaseWay(databaseUrl: string): Promise<DatabaseWay>
         if (isSilent) dropped.add(from);
         from
           .on('data', (bytes) => dropped.has(from) || to.write(bytes))
+          .on('end', () => dropped.has(from) || to.end())
           .on('error', () => to.destroy())
           .on('close', () => {
             sockets.delete(from);
-            // What goes away in silence isn't heard of by the near side; nobody is left at the far one.
+            // What goes away in silence isn't heard of by the near side; at the far one nobody is waiting.
             if (from === near || !dropped.has(from)) to.destroy();
           });
       }

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Knex } from 'knex';
 import { announceChange, type ChangeFeed, createChangeFeed } from '../../../src/database/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
+import { type DatabaseWay, openDatabaseWay } from '../../harness/database-way.ts';
 import { silentLogger } from '../../harness/logger.ts';
 import { until } from '../../harness/until.ts';
 
@@ -17,8 +18,8 @@ afterEach(async () => {
   await testDatabase.close();
 });
 
-function feed(): ChangeFeed {
-  const made = createChangeFeed({ url: testDatabase.url, knex, logger: silentLogger });
+function feed(url = testDatabase.url): ChangeFeed {
+  const made = createChangeFeed({ url, knex, logger: silentLogger });
   feeds.push(made);
   return made;
 }
@@ -108,6 +109,64 @@ describe('a message that is no change', () => {
     await knex.raw('select pg_notify(?, ?)', ['tessera_changes', '{"topic":"of a newer version","revision":1}']);
     await announceChange(knex, 'clients', 'someone');
     await until(() => heard.length > 0);
-    expect(heard).toHaveLength(1);
+    expect(heard).toEqual([undefined]);
+  });
+});
+
+describe('a change whose message is lost', () => {
+  /** The promise is a second; the rest is for a busy machine. */
+  const SEEN_WITHIN_MS = 2_000;
+
+  async function timeUntilHeard(change: () => Promise<unknown>, heard: readonly unknown[]): Promise<number> {
+    const changed = performance.now();
+    await change();
+    await until(() => heard.length > 0);
+    return performance.now() - changed;
+  }
+
+  test('is seen within a second by a look at the revisions', async () => {
+    const listener = feed();
+    const heard: (string | undefined)[] = [];
+    listener.subscribe('clients', (id) => void heard.push(id));
+    await listener.start();
+    const silentChange = () => knex.raw(`insert into revisions (topic, revision) values ('clients', 7)`);
+    expect(await timeUntilHeard(silentChange, heard)).toBeLessThan(SEEN_WITHIN_MS);
+  });
+
+  describe('because the connection that listens has fallen silent', () => {
+    let way: DatabaseWay;
+    let listener: ChangeFeed;
+    let heard: (string | undefined)[];
+    beforeEach(async () => {
+      way = await openDatabaseWay(testDatabase.url);
+      listener = feed(way.url);
+      heard = [];
+      listener.subscribe('clients', (id) => void heard.push(id));
+      await listener.start();
+      way.silence();
+    });
+    afterEach(() => way.cut());
+
+    test('is seen as soon', async () => {
+      const change = () => announceChange(knex, 'clients', 'someone');
+      expect(await timeUntilHeard(change, heard)).toBeLessThan(SEEN_WITHIN_MS);
+      expect(heard).toEqual([undefined]);
+    });
+
+    test('is the last: the feed says that it does not listen, and listens again on another connection', async () => {
+      await until(() => !listener.isListening());
+      way.resume();
+      await until(() => listener.isListening());
+      await announceChange(knex, 'clients', 'first');
+      await until(() => heard.length > 0);
+      await announceChange(knex, 'clients', 'someone');
+      await until(() => heard.includes('someone'));
+    });
+
+    test('holds up no close', async () => {
+      const asked = performance.now();
+      await listener.close();
+      expect(performance.now() - asked).toBeLessThan(2_000);
+    });
   });
 });
