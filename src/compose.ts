@@ -4,7 +4,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { type Accounts, createAccounts, createPasswordHasher } from './accounts/index.ts';
 import { createApp, viewsDirectory } from './app.ts';
 import { type Audit, type AuditActor, createAudit } from './audit/index.ts';
-import { type Apis, type Clients, createApis, createClients } from './clients/index.ts';
+import { type Apis, type Clients, createApis, createClients, type RegistryAudit } from './clients/index.ts';
 import { type Clock, type Config, systemClock } from './config/index.ts';
 import { openEmbeddedDatabase } from './database/embedded/index.ts';
 import {
@@ -108,7 +108,9 @@ export async function composeDomains(
   const clock = options.clock ?? systemClock;
   const { database, directUrl } = opened;
   const { knex } = database;
-  await ensureSchema(knex, { isProduction: config.isProduction, logger });
+  // A command must not change a schema in passing, least of all that of a production database without NODE_ENV.
+  const isDevelopersServer = !config.isProduction && actor.kind === 'system';
+  await ensureSchema(knex, { migrates: isDevelopersServer || config.database.url === undefined, logger });
 
   const changes = createChangeFeed({ url: directUrl, knex, logger });
   const audit = createAudit({ knex, clock, logger });
@@ -129,7 +131,7 @@ export async function composeDomains(
     logger,
     clock,
   });
-  const registryAudit: Parameters<typeof createApis>[0]['audit'] = {
+  const registryAudit: RegistryAudit = {
     clientChanged: (trx, { action, clientId }) =>
       audit.recordWithin(trx, { type: `client.${action}`, clientId }, { actor }),
     apiChanged: (trx, { action, identifier }) =>
@@ -242,7 +244,7 @@ export async function composeServer(config: Config, domains: Domains): Promise<S
     }),
     health: createHealth({ checks: healthChecks(domains), isShuttingDown: () => isShuttingDown, clock, logger }),
     interactions: interactionRoutes({ steps: oidc.steps, accounts, apis, clients, limits, audit, csrf, pages }),
-    playground: config.isProduction ? undefined : playgroundRoutes({ config, apis, clients, csrf, pages, clock }),
+    playground: !config.isLocal ? undefined : playgroundRoutes({ config, apis, clients, csrf, pages, clock }),
     oidc: oidc.middleware,
   });
   const handler = app.callback();

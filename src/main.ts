@@ -29,7 +29,7 @@ async function start(
   const { host } = config.metrics;
   logger.info(`metrics on http://${isIPv6(host) ? `[${host}]` : host}:${server.metricsPort()}/metrics`);
   logger.info(`issuer ${config.issuer}`);
-  if (config.environment === 'development') {
+  if (config.environment === 'development' && config.isLocal) {
     const { email, password } = demoSignIn;
     logger.info(`playground on ${config.issuer}/ (sign in as ${email}, password: ${password})`);
   }

@@ -14,6 +14,8 @@ export type Config = Readonly<{
   issuer: string;
   /** Whether people reach the issuer by https, so that cookies may be kept to it. */
   isSecure: boolean;
+  /** Whether this is a developer's own server, reached from this machine alone: only there are secrets known to everybody. */
+  isLocal: boolean;
   database: Readonly<{
     /** Absent: the embedded PostgreSQL under `dataDirectory`. */
     url: string | undefined;
@@ -108,6 +110,8 @@ function reportProductionFaults(given: Readonly<Record<string, string>>, faults:
   }
 }
 
+const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
+
 function toConfig(values: Environment): Config {
   const secrets = { keyEncryptionKeys: values.KEY_ENCRYPTION_KEY, cookieKeys: values.COOKIE_KEYS };
   const issuer = values.ISSUER ?? `http://localhost:${values.PORT}`;
@@ -118,6 +122,7 @@ function toConfig(values: Environment): Config {
     port: values.PORT,
     issuer,
     isSecure: issuer.startsWith('https:'),
+    isLocal: values.NODE_ENV !== 'production' && LOOPBACK_HOSTS.includes(new URL(issuer).hostname),
     database: Object.freeze({
       url: values.DATABASE_URL,
       directUrl: values.DATABASE_DIRECT_URL ?? values.DATABASE_URL,

@@ -4,12 +4,12 @@ import type { Logger } from '../telemetry/index.ts';
 import { migrateUp, migrationStatus } from './migrate.ts';
 
 /**
- * Development migrates by itself; in production a schema changes when an operator says so.
+ * A developer's server migrates by itself; elsewhere a schema changes when an operator says so.
  *
- * @throws {AppError} `configuration` where migrations are pending in production
+ * @throws {AppError} `configuration` where migrations are pending and not to be applied here
  */
-export async function ensureSchema(knex: Knex, options: { isProduction: boolean; logger: Logger }): Promise<void> {
-  if (!options.isProduction) {
+export async function ensureSchema(knex: Knex, options: { migrates: boolean; logger: Logger }): Promise<void> {
+  if (options.migrates) {
     const applied = await migrateUp(knex);
     if (applied.length > 0) options.logger.info({ migrations: applied.length }, 'the database schema is up to date');
     return;

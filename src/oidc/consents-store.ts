@@ -26,6 +26,8 @@ export type ConsentsStore = Readonly<{
    * @returns false where the account or the client is gone
    */
   add(accountId: string, clientId: string, consent: Consent): Promise<boolean>;
+  /** Forgets what a person, or what one person of one client, or everybody of a client has allowed. */
+  forget(whose: { accountId?: string; clientId?: string }): Promise<void>;
 }>;
 
 /** PostgreSQL's code for a row that hangs on one that is not there. */
@@ -36,6 +38,18 @@ export function createConsentsStore({ knex, clock }: { knex: Knex; clock: Clock 
     async find(accountId, clientId) {
       const row = await knex<ConsentRow>('consents').where({ account_id: accountId, client_id: clientId }).first();
       return row && { scopes: row.scopes, claims: row.claims, resourceScopes: row.resource_scopes };
+    },
+    async forget({ accountId, clientId }) {
+      await knex<ConsentRow>('consents')
+        .where({
+          ...(accountId === undefined ? undefined : { account_id: accountId }),
+          ...(clientId === undefined ? undefined : { client_id: clientId }),
+        })
+        .modify((query) => {
+          // Nobody named is nobody's, not everybody's.
+          if (accountId === undefined && clientId === undefined) query.whereRaw('false');
+        })
+        .delete();
     },
     async add(accountId, clientId, consent) {
       try {

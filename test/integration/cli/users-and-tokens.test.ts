@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { ArtifactKind } from '../../../src/tokens/index.ts';
+import { createTestClient } from '../../harness/factories.ts';
 import { openShared } from './command-line.ts';
 
 let tessera: Awaited<ReturnType<typeof openShared>>;
@@ -147,4 +148,38 @@ test('what can not be revoked is said, and never pretended', async () => {
   expect(unknown).toEqual({ exitCode: 1, stdout: '', stderr: expect.stringMatching(/^error: no such token.*\n$/) });
   expect(jwt).toEqual({ exitCode: 1, stdout: '', stderr: expect.stringMatching(/^error: this is a JWT.*\n$/) });
   expect(both).toEqual({ exitCode: 2, stdout: '', stderr: expect.stringMatching(/^error: name one thing.*\n$/) });
+});
+
+test('what a person allowed is forgotten with the grants that hang on it', async () => {
+  const { artifacts, consents } = tessera.domains;
+  const account = await createAccount();
+  const { id: clientId } = await createTestClient(tessera.domains);
+  const allowed = { scopes: ['openid'], claims: [], resourceScopes: {} };
+  const grantId = randomUUID();
+  await artifacts.upsert('Grant', grantId, { accountId: account.id, clientId }, 60);
+  for (const [what, whose] of [
+    ['--grant', grantId],
+    ['--account', account.email],
+    ['--client', clientId],
+  ] as const) {
+    await consents.add(account.id, clientId, allowed);
+    await tessera.json(['token', 'revoke', what, whose]);
+    expect(await consents.find(account.id, clientId)).toBeUndefined();
+  }
+});
+
+test('a command that finds migrations pending says so and applies none', async () => {
+  const { database } = tessera.domains;
+  await database.knex('migrations').where('name', '20261124000800_consents.ts').delete();
+  try {
+    expect(await tessera.run(['user', 'list'])).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('tessera migrate up'),
+    });
+    expect(await database.knex('migrations').where('name', '20261124000800_consents.ts')).toEqual([]);
+  } finally {
+    await database
+      .knex('migrations')
+      .insert({ name: '20261124000800_consents.ts', batch: 1, migration_time: new Date() });
+  }
 });

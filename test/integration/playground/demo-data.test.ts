@@ -3,7 +3,13 @@ import { composeDomains, composeServer } from '../../../src/compose.ts';
 import { loadConfig } from '../../../src/config/index.ts';
 import { openDatabase } from '../../../src/database/index.ts';
 import { demoApis } from '../../../src/playground/demo-data.ts';
-import { demoClients, demoDataFaults, demoSignIn, seedDemoData } from '../../../src/playground/index.ts';
+import {
+  demoClients,
+  demoDataFaults,
+  demoSignIn,
+  seedDemoData,
+  settleDemoData,
+} from '../../../src/playground/index.ts';
 import { createTestAccount, createTestClient } from '../../harness/factories.ts';
 import { silentLogger } from '../../harness/logger.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
@@ -107,6 +113,51 @@ describe('demo data', () => {
       const refusals = await seedDemoData({ ...other.domains, issuer: 'http://192.168.1.20:3000' });
       expect(refusals).toEqual([expect.stringContaining('wants https')]);
       expect(await other.domains.clients.find(demoClients.service.id)).toBeDefined();
+    } finally {
+      await other.close();
+    }
+  });
+});
+
+describe('a developer’s server', () => {
+  async function settle(other: TestServer, issuer: string): Promise<boolean> {
+    const { databaseUrl, keyEncryptionKey } = other;
+    const config = loadConfig({
+      ISSUER: issuer,
+      DATABASE_URL: databaseUrl,
+      KEY_ENCRYPTION_KEY: keyEncryptionKey,
+    });
+    await settleDemoData(config, other.domains);
+    return (await other.domains.clients.find(demoClients.service.id)) !== undefined;
+  }
+
+  test('gives demo data to a database that is empty, at every start', async () => {
+    const other = await startTestServer();
+    try {
+      expect(await settle(other, 'http://localhost:3000')).toBe(true);
+      await createTestClient(other.domains);
+      await other.domains.clients.delete(demoClients.service.id);
+      expect(await settle(other, 'http://localhost:3000')).toBe(true);
+    } finally {
+      await other.close();
+    }
+  });
+
+  test('gives none to a database with data of its own', async () => {
+    const other = await startTestServer();
+    try {
+      await createTestAccount(other.domains);
+      expect(await settle(other, 'http://localhost:3000')).toBe(false);
+    } finally {
+      await other.close();
+    }
+  });
+
+  test('that is reached from elsewhere has neither demo data nor playground', async () => {
+    const other = await startTestServer({ environment: { NODE_ENV: 'development', ISSUER: 'https://id.example.com' } });
+    try {
+      expect(await settle(other, 'https://id.example.com')).toBe(false);
+      expect((await fetch(`${other.address}/`)).status).toBe(404);
     } finally {
       await other.close();
     }

@@ -60,6 +60,15 @@ describe('defaults', () => {
     );
   });
 
+  test('a server is a developer’s own where its issuer is on this machine, and never in production', () => {
+    expect(loadConfig({}).isLocal).toBe(true);
+    expect(loadConfig({ ISSUER: 'http://[::1]:3000' }).isLocal).toBe(true);
+    expect(loadConfig({ ISSUER: 'https://id.example.com' }).isLocal).toBe(false);
+    expect(loadConfig({ ISSUER: 'http://localhost.example.com' }).isLocal).toBe(false);
+    const onLoopback = { ...production, ISSUER: 'http://127.0.0.1:3000', ALLOW_HTTP_ISSUER: 'true' };
+    expect(loadConfig(onLoopback).isLocal).toBe(false);
+  });
+
   test('production listens everywhere, has a fixed metrics port, and wants three settings', () => {
     expect(loadConfig(production)).toMatchObject({
       isProduction: true,
