@@ -17,27 +17,45 @@ export const REVOCABLE_KINDS: readonly ArtifactKind[] = [
   'ClientCredentials',
   'DeviceCode',
   'BackchannelAuthenticationRequest',
+  // In it a password that was proved waits until the browser follows the redirect.
+  'Interaction',
 ];
 
 /** Kinds of which a destroyed one must not come back. */
 export const TOMBSTONED_KINDS: readonly ArtifactKind[] = ['Grant', 'Session'];
 
 /**
- * Reads the references out of a payload. A grant refers to itself, so that it is found by any of the three.
+ * Reads the references out of a payload. A grant refers to itself, so that it is found by any of the three. An interaction
+ * refers to no grant, for its person may go on and allow it afresh.
  *
  * @throws AppError `server_error` where one holds a NUL, which PostgreSQL keeps in no text column
  */
 export function referencesOf(kind: ArtifactKind, id: string, payload: ArtifactPayload): ArtifactReferences {
-  const read = (member: string) => {
-    const value = payload[member];
-    return typeof value === 'string' ? storable(member, value) : undefined;
+  const read = (...path: string[]) => {
+    const value = path.reduce<unknown>(memberOf, payload);
+    return typeof value === 'string' ? storable(path.join('.'), value) : undefined;
   };
+  if (kind === 'Interaction') {
+    return {
+      grantId: undefined,
+      sessionUid: undefined,
+      clientId: read('params', 'client_id'),
+      accountId:
+        read('result', 'login', 'accountId') ??
+        read('lastSubmission', 'login', 'accountId') ??
+        read('session', 'accountId'),
+    };
+  }
   return {
     grantId: kind === 'Grant' ? storable('jti', id) : read('grantId'),
     sessionUid: kind === 'Session' ? read('uid') : undefined,
     clientId: read('clientId'),
     accountId: read('accountId'),
   };
+}
+
+function memberOf(value: unknown, member: string): unknown {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[member] : undefined;
 }
 
 /** Whether a text column could hold this value at all. */

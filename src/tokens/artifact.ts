@@ -89,8 +89,9 @@ export type ArtifactStore = Readonly<{
   revokeByGrantId(kind: ArtifactKind, grantId: string): Promise<void>;
 
   /**
-   * Ends at once what was issued to or under one account, client or grant: grants, opaque tokens, codes, refresh tokens
-   * and, by account, sessions. Registration access tokens stay: without them the client couldn't manage itself.
+   * Ends at once what was issued to or under one account, client or grant: grants, opaque tokens, codes, refresh tokens;
+   * by account also sessions; by account or client also interactions, in which a sign-in may wait to be followed.
+   * Registration access tokens stay: without them the client couldn't manage itself.
    *
    * @returns how many artifacts died
    */

@@ -372,6 +372,11 @@ export function artifactStoreContract(name: string, makeStore: (clock: Clock) =>
           ClientCredentials: await put('ClientCredentials', { clientId }),
           RegistrationAccessToken: await put('RegistrationAccessToken', { clientId }),
           Session: await put('Session', { accountId, uid: randomValue() }),
+          Interaction: await put('Interaction', {
+            params: { client_id: clientId },
+            result: { login: { accountId } },
+            grantId: grant.id,
+          }),
         };
       }
       type Household = Awaited<ReturnType<typeof household>>;
@@ -383,7 +388,7 @@ export function artifactStoreContract(name: string, makeStore: (clock: Clock) =>
         'DeviceCode',
         'BackchannelAuthenticationRequest',
       ] as const;
-      const all = [...underGrant, 'ClientCredentials', 'RegistrationAccessToken', 'Session'] as const;
+      const all = [...underGrant, 'ClientCredentials', 'RegistrationAccessToken', 'Session', 'Interaction'] as const;
 
       async function survivors(of: Household): Promise<string[]> {
         const found = await Promise.all(all.map(async (kind) => ((await store.find(kind, of[kind].id)) ? [kind] : [])));
@@ -391,9 +396,9 @@ export function artifactStoreContract(name: string, makeStore: (clock: Clock) =>
       }
 
       test.each([
-        ['accountId', [...underGrant, 'Session'], ['ClientCredentials', 'RegistrationAccessToken']],
-        ['clientId', [...underGrant, 'ClientCredentials'], ['RegistrationAccessToken', 'Session']],
-        ['grantId', underGrant, ['ClientCredentials', 'RegistrationAccessToken', 'Session']],
+        ['accountId', [...underGrant, 'Session', 'Interaction'], ['ClientCredentials', 'RegistrationAccessToken']],
+        ['clientId', [...underGrant, 'ClientCredentials', 'Interaction'], ['RegistrationAccessToken', 'Session']],
+        ['grantId', underGrant, ['ClientCredentials', 'RegistrationAccessToken', 'Session', 'Interaction']],
       ] as const)('everything by %s ends what belongs to it, and nothing else', async (by, dying, surviving) => {
         const [target, bystander] = [await household(), await household()];
         const filter = { [by]: target[by] } as { accountId: string } | { clientId: string } | { grantId: string };
@@ -401,6 +406,21 @@ export function artifactStoreContract(name: string, makeStore: (clock: Clock) =>
         expect(await survivors(target)).toEqual(surviving);
         expect(await survivors(bystander)).toEqual([...all]);
         expect(await store.revokeAll(filter)).toBe(0);
+      });
+
+      test.each<[where: string, membersOf: (accountId: string) => ArtifactPayload]>([
+        ['was just proved', (accountId) => ({ result: { login: { accountId } }, session: { accountId: 'before' } })],
+        [
+          'was proved in an earlier step',
+          (accountId) => ({ result: { consent: {} }, lastSubmission: { login: { accountId } } }),
+        ],
+        ['is signed in', (accountId) => ({ session: { accountId, uid: randomValue() } })],
+      ])('by account ends the interaction of a person who %s', async (_, membersOf) => {
+        const accountId = `account-${randomValue()}`;
+        const begun = await put('Interaction', { params: {} });
+        await store.upsert('Interaction', begun.id, { ...begun.payload, ...membersOf(accountId) }, HOUR);
+        expect(await store.revokeAll({ accountId })).toBe(1);
+        expect(await store.find('Interaction', begun.id)).toBeUndefined();
       });
 
       test('by account ends sessions for good, also under an id that a request in flight gives them', async () => {

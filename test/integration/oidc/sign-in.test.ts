@@ -250,3 +250,45 @@ describe('the sign-in page', () => {
     expect(page.html).toContain('Go back to the app and start again');
   });
 });
+
+describe('a new password', () => {
+  /** What `tessera user set-password` does. */
+  async function setPassword(accountId: string): Promise<void> {
+    const { accounts, artifacts } = server.domains;
+    expect((await accounts.setPassword(accountId, 'another quite long password')).ok).toBe(true);
+    await artifacts.revokeAll({ accountId });
+  }
+
+  test('ends a sign-in with the old one that was sent and waits to be followed', async () => {
+    const credentials = await createTestAccount(server.domains);
+    const thief = new Person();
+    const { html, url, request } = await ask(thief, {});
+    const form = /action="([^"]*sign-in)"/.exec(html)?.[1] ?? '';
+    const csrf = /name="_csrf" value="([^"]*)"/.exec(html)?.[1] ?? '';
+    const sent = await thief.request(new URL(form, url).href, {
+      method: 'POST',
+      body: new URLSearchParams({ ...typed(credentials), _csrf: csrf }),
+    });
+    expect(sent.status).toBe(303);
+
+    await setPassword(credentials.account.id);
+    const followed = await thief.open(new URL(sent.headers.get('location') ?? '', url).href);
+    expect(isConsent(followed.html)).toBe(false);
+    expect(followed.response.status).toBe(400);
+    const again = await thief.open(request.url);
+    expect(isSignIn(again.html)).toBe(true);
+  });
+
+  test('ends a sign-in with the old one that waits for consent', async () => {
+    const credentials = await createTestAccount(server.domains);
+    const thief = new Person();
+    const signIn = await ask(thief, {});
+    const consent = await thief.submit(signIn, typed(credentials), '/sign-in');
+    expect(isConsent(consent.html)).toBe(true);
+
+    await setPassword(credentials.account.id);
+    const allowed = await thief.submit(consent, { decision: 'allow' }, '/consent');
+    expect(allowed.url).not.toContain(REDIRECT_URI);
+    expect(allowed.response.status).toBe(400);
+  });
+});
