@@ -4,6 +4,6 @@
  */
 export { createLogger, type Logger } from './logger.ts';
 export { createMetrics, type Metrics } from './metrics.ts';
-export { ENDPOINTS, type Endpoint, grantTypeLabel } from './metrics-labels.ts';
+export { type Endpoint, grantTypeLabel } from './metrics-labels.ts';
 export { knexPoolUse, pgPoolUse } from './metrics-pools.ts';
 export { outcomeOf } from './request-outcome.ts';

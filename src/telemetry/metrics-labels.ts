@@ -58,7 +58,6 @@ const TOKEN_ERRORS = new Set([
   'server_error',
   'slow_down',
   'temporarily_unavailable',
-  'too_many_requests',
   'unauthorized_client',
   'unsupported_grant_type',
   'use_dpop_nonce',

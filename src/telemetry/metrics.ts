@@ -4,6 +4,9 @@ import { endpointLabel, grantTypeLabel, methodLabel, statusLabel, tokenOutcomeLa
 /** Connections of one pool at this moment: open, open and idle, and requests that wait for one. */
 export type PoolUse = { total: number; idle: number; waiting: number };
 
+/** Audit events that wait for the database, and those dropped since the start because it was away for too long. */
+type AuditBacklog = { waiting: number; dropped: number };
+
 /** What happened to one request; `status` is absent where the peer left before it had the whole answer. */
 type MeasuredRequest = {
   endpoint: string | undefined;
@@ -22,6 +25,8 @@ export type Metrics = Readonly<{
   }): void;
   /** Reads the use of a pool whenever the metrics are asked for. `name` is ours, never a caller's. */
   watchPool(name: string, use: () => PoolUse): void;
+  /** Reads what waits to be recorded in the audit trail, and what was lost, whenever the metrics are asked for. */
+  watchAudit(counts: () => AuditBacklog): void;
 }>;
 
 /** Seconds. An introspection takes one or two milliseconds, a password check hundreds: both must be told apart. */
@@ -95,6 +100,25 @@ export function createMetrics(build: { version: string }): Metrics {
     },
     watchPool(name: string, use: () => PoolUse) {
       pools.set(name, use);
+    },
+    watchAudit(counts: () => AuditBacklog) {
+      new Gauge({
+        name: 'tessera_audit_events_waiting',
+        help: 'Audit events that wait to be written to the database',
+        registers,
+        collect() {
+          this.set(counts().waiting);
+        },
+      });
+      new Counter({
+        name: 'tessera_audit_events_dropped_total',
+        help: 'Audit events that were lost because the database was away for too long',
+        registers,
+        collect() {
+          this.reset();
+          this.inc(counts().dropped);
+        },
+      });
     },
   });
 }

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { createMetrics, ENDPOINTS, knexPoolUse, pgPoolUse } from '../../../src/telemetry/index.ts';
+import { createMetrics, knexPoolUse, pgPoolUse } from '../../../src/telemetry/index.ts';
+import { ENDPOINTS } from '../../../src/telemetry/metrics-labels.ts';
 
 const metrics = createMetrics({ version: '1.2.3' });
 
@@ -55,6 +56,18 @@ describe('metrics', () => {
       expect(line).not.toMatch(/(method|grant_type|outcome)="(?!other|ok|invalid_|[A-Z]+"|authorization_code)[^"]*"/);
     }
     expect(labels.length).toBeLessThan(200);
+  });
+
+  test('what waits for the audit trail and what it lost are read when the metrics are', async () => {
+    let backlog = { waiting: 3, dropped: 0 };
+    metrics.watchAudit(() => backlog);
+    expect(await series('tessera_audit_events_waiting')).toEqual(['tessera_audit_events_waiting 3']);
+    expect(await series('tessera_audit_events_dropped_total')).toEqual(['tessera_audit_events_dropped_total 0']);
+    backlog = { waiting: 0, dropped: 2 };
+    expect(await series('tessera_audit_events_waiting')).toEqual(['tessera_audit_events_waiting 0']);
+    for (let scrape = 0; scrape < 2; scrape += 1) {
+      expect(await series('tessera_audit_events_dropped_total')).toEqual(['tessera_audit_events_dropped_total 2']);
+    }
   });
 
   test('pools are read when the metrics are', async () => {
