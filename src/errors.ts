@@ -5,7 +5,6 @@ import { types } from 'node:util';
  * stay inside `oidc/`; an expected refusal inside a domain is a returned value, not an error.
  */
 export type ErrorCode =
-  | 'access_denied'
   | 'configuration'
   | 'conflict'
   | 'csrf'
@@ -16,11 +15,9 @@ export type ErrorCode =
   | 'payload_too_large'
   | 'server_error'
   | 'temporarily_unavailable'
-  | 'too_many_requests'
   | 'unsupported_media_type';
 
 const statusByCode: Record<ErrorCode, number> = {
-  access_denied: 403,
   configuration: 500,
   conflict: 409,
   csrf: 403,
@@ -31,7 +28,6 @@ const statusByCode: Record<ErrorCode, number> = {
   payload_too_large: 413,
   server_error: 500,
   temporarily_unavailable: 503,
-  too_many_requests: 429,
   unsupported_media_type: 415,
 };
 

@@ -17,7 +17,7 @@ const scopes = z.array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/)).ma
 const accountId = identifier;
 const clientId = identifier;
 const grantId = identifier;
-const tokenKind = z.enum(['access', 'client_credentials', 'refresh', 'id', 'registration_access', 'initial_access']);
+const tokenKind = z.enum(['access', 'client_credentials', 'refresh']);
 
 function event<Type extends string, Members extends z.ZodRawShape>(type: Type, members: Members) {
   return z.strictObject({ type: z.literal(type), ...members });
@@ -65,12 +65,12 @@ export const auditEventSchema = z.discriminatedUnion('type', [
     grantId: grantId.optional(),
     accountId: accountId.optional(),
     clientId: clientId.optional(),
-    reason: z.enum(['reuse', 'token_revoked', 'logout', 'account_request', 'operator_request']),
+    reason: z.enum(['reuse', 'token_revoked', 'logout', 'operator_request']),
   }),
   event('session.ended', {
     accountId: accountId.optional(),
     clientId: clientId.optional(),
-    reason: z.enum(['logout', 'account_request', 'operator_request']),
+    reason: z.enum(['logout', 'operator_request']),
   }),
   event('client.created', { clientId }),
   event('client.updated', { clientId }),

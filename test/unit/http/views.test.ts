@@ -295,7 +295,6 @@ describe('error', () => {
     'not_found',
     'session_not_found',
     'interaction_expired',
-    'too_many_requests',
     'csrf',
     'conflict',
     'unsupported_media_type',
