@@ -122,7 +122,7 @@ export async function composeDomains(
   const consents = createConsentsStore({ knex, clock });
   const accounts = createAccounts({
     knex,
-    changes,
+    changeFeed: changes,
     hasher: createPasswordHasher({ parameters: config.passwordHash }),
     audit: {
       accountChanged: (trx, { action, accountId }) =>
@@ -221,6 +221,7 @@ export async function composeServer(config: Config, domains: Domains): Promise<S
   const metrics = createMetrics({ version });
   metrics.watchPool('artifacts', () => pgPoolUse(database.pool));
   metrics.watchPool('queries', () => knexPoolUse(database.knex));
+  metrics.watchAudit(audit.counts);
   const metricsServer = createMetricsServer({ ...config.metrics, registry: metrics.registry });
   const jobs = createJobs({
     databaseUrl: domains.directUrl,

@@ -82,10 +82,15 @@ export type Accounts = Readonly<{
 const ACCOUNT_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const notFound: AccountRefusal = { ok: false, code: 'not_found', field: 'id', reason: 'is not the id of an account' };
 
-/** @param options.changes absent where a process lives too briefly to hear of changes (the command line) */
+/**
+ * Makes the accounts of one database.
+ *
+ * @param options.changeFeed tells of changes on other nodes, so that what is cached here is dropped
+ * @param options.audit told of every change within its transaction: what can't be recorded doesn't happen
+ */
 export function createAccounts(options: {
   knex: Knex;
-  changes?: Pick<ChangeFeed, 'subscribe'> | undefined;
+  changeFeed: Pick<ChangeFeed, 'subscribe'>;
   audit: AccountAudit;
   hasher: PasswordHasher;
   logger: Logger;
@@ -93,7 +98,7 @@ export function createAccounts(options: {
 }): Accounts {
   const { knex, audit, hasher, logger, clock } = options;
   const lookup = createAccountLookup({ load: (ids) => store.loadAccounts(knex, ids), clock });
-  options.changes?.subscribe('accounts', (id) => lookup.drop(id));
+  options.changeFeed.subscribe('accounts', (id) => lookup.drop(id));
   const now = () => new Date(clock());
 
   async function loadByLogin(login: string) {

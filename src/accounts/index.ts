@@ -2,13 +2,7 @@
  * Owns people: who they are, their passwords and whether they may sign in. Refuses to know how they sign in: it counts no
  * attempts (`limits/`), holds no session or grant, and never hands out a password hash.
  */
-export type { Account, Profile } from './account.ts';
+export type { Account } from './account.ts';
 export { toClaims } from './account-claims.ts';
-export {
-  type AccountAction,
-  type AccountAudit,
-  type AccountPatch,
-  type Accounts,
-  createAccounts,
-} from './accounts.ts';
+export { type Accounts, createAccounts } from './accounts.ts';
 export { createPasswordHasher } from './password-hasher.ts';

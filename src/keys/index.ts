@@ -5,7 +5,6 @@
  */
 export { developmentKeyEncryptionKey } from './development-key.ts';
 export { createKeyWrapper, type KeyWrapper } from './key-wrapper.ts';
-export { createSealer } from './sealer.ts';
 export { ensureServerSecrets, openServerSecrets, type ServerSecrets } from './server-secrets.ts';
 export { SIGNING_ALGORITHMS } from './signing-key.ts';
 export { createSigningKeys, type SigningKeys } from './signing-keys.ts';

@@ -8,8 +8,6 @@ export type {
   ArtifactPayload,
   ArtifactStore,
   RevocationFilter,
-  Sealer,
 } from './artifact.ts';
 export { sweepExpiredArtifacts } from './artifact-sweep-store.ts';
-export { createMemoryArtifactStore } from './memory-artifact-store.ts';
 export { createPostgresArtifactStore } from './postgres-artifact-store.ts';

@@ -1,12 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import argon2 from 'argon2';
-import {
-  type Account,
-  type AccountAction,
-  type AccountAudit,
-  createAccounts,
-  createPasswordHasher,
-} from '../../../src/accounts/index.ts';
+import type { AccountAction, AccountAudit } from '../../../src/accounts/accounts.ts';
+import { type Account, createAccounts, createPasswordHasher } from '../../../src/accounts/index.ts';
 import type { TestDatabase } from '../../harness/database.ts';
 import { silentLogger } from '../../harness/logger.ts';
 
@@ -21,7 +16,7 @@ export function makeAccounts(
     parameters?: typeof lightParameters;
     hash?: typeof argon2.hash;
     audit?: AccountAudit;
-    changes?: Parameters<typeof createAccounts>[0]['changes'];
+    changeFeed?: Parameters<typeof createAccounts>[0]['changeFeed'];
     clock?: () => number;
   } = {},
 ) {
@@ -29,7 +24,7 @@ export function makeAccounts(
   const entries: { action: AccountAction; accountId: string }[] = [];
   const accounts = createAccounts({
     knex: testDatabase.database.knex,
-    changes: options.changes,
+    changeFeed: options.changeFeed ?? { subscribe: () => undefined },
     audit: options.audit ?? {
       async accountChanged(_trx, entry) {
         entries.push(entry);

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { AccountPatch } from '../../../src/accounts/index.ts';
+import type { AccountPatch } from '../../../src/accounts/accounts.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { createOne, makeAccounts, password, uniqueEmail } from './accounts-fixture.ts';
 

@@ -20,7 +20,7 @@ describe('on several nodes', () => {
     });
     const told = Promise.withResolvers<void>();
     // The clock stands still: only the feed can make the other node ask again.
-    const other = makeAccounts(testDatabase, { clock: () => 0, changes: feed }).accounts;
+    const other = makeAccounts(testDatabase, { clock: () => 0, changeFeed: feed }).accounts;
     const one = makeAccounts(testDatabase).accounts;
     const { id } = await createOne(one);
     await feed.start();

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
-import type { Sealer } from '../../../src/tokens/index.ts';
+import type { Sealer } from '../../../src/tokens/artifact.ts';
 
 /** AES-256-GCM with the context as additional data, as the rooms that own keys make it. */
 export function createAesSealer(key: Buffer): Sealer {

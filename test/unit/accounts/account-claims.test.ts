@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
+import type { Account, Profile } from '../../../src/accounts/account.ts';
 import { claimsToProfile, profileToClaims, toClaims } from '../../../src/accounts/account-claims.ts';
-import type { Account, Profile } from '../../../src/accounts/index.ts';
 
 const account: Account = {
   id: '8f14e45f-ceea-4e7a-9c0d-3f2b6f0d1a11',

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { createSealer } from '../../../src/keys/index.ts';
+import { createSealer } from '../../../src/keys/sealer.ts';
 
 const sealer = createSealer(randomBytes(32));
 const text = fc.string({ unit: 'binary', maxLength: 200 }).filter((value) => value.isWellFormed());

@@ -1,4 +1,4 @@
-import { createMemoryArtifactStore } from '../../../src/tokens/index.ts';
 import { artifactStoreContract } from '../../contracts/artifact-store-contract.ts';
+import { createMemoryArtifactStore } from '../../contracts/memory-artifact-store.ts';
 
 artifactStoreContract('in memory', (clock) => createMemoryArtifactStore({ clock }));

@@ -1,8 +1,13 @@
-import type { Clock } from '../config/index.ts';
-import type { ArtifactKind, ArtifactPayload, ArtifactStore, RevocationFilter } from './artifact.ts';
-import { type ArtifactReferences, REVOCABLE_KINDS, referencesOf, TOMBSTONED_KINDS } from './artifact-references.ts';
-import { CLOCK_TOLERANCE_MS, isRetained, markConsumed } from './artifact-retention.ts';
-import { withoutSessionCookie } from './bearer-values.ts';
+import type { Clock } from '../../src/config/index.ts';
+import type { ArtifactKind, ArtifactPayload, ArtifactStore, RevocationFilter } from '../../src/tokens/artifact.ts';
+import {
+  type ArtifactReferences,
+  REVOCABLE_KINDS,
+  referencesOf,
+  TOMBSTONED_KINDS,
+} from '../../src/tokens/artifact-references.ts';
+import { CLOCK_TOLERANCE_MS, isRetained, markConsumed } from '../../src/tokens/artifact-retention.ts';
+import { withoutSessionCookie } from '../../src/tokens/bearer-values.ts';
 
 type Artifact = ArtifactReferences & {
   kind: ArtifactKind;
@@ -13,7 +18,7 @@ type Artifact = ArtifactReferences & {
   isDestroyed: boolean;
 };
 
-/** The same rules in one process's memory, for comparison in tests and measurements. It never forgets by itself. */
+/** The same rules in one process's memory, for comparison with the store on PostgreSQL. It never forgets by itself. */
 export function createMemoryArtifactStore(dependencies: { clock: Clock }): ArtifactStore {
   const { clock } = dependencies;
   const artifacts = new Map<string, Artifact>();
