@@ -3,10 +3,10 @@ import type { Clients, NewClient, RegisteredClient } from '../clients/index.ts';
 import { type Answer, printAnswer, toLines, toTable } from './answer.ts';
 import { type ClientFlags, givenMetadata } from './client-metadata-flags.ts';
 import { addCommandGroup } from './command-group.ts';
-import { endHeld } from './end-held.ts';
 import { withDomains } from './open-domains.ts';
 import { repeatable, standardInput, wholeNumber } from './option-values.ts';
 import { refused } from './refused.ts';
+import { revokeAccess } from './revoke-access.ts';
 import { readSecret } from './standard-input.ts';
 
 const COLUMNS = ['client_id', 'client_name', 'token_endpoint_auth_method', 'grant_types', 'scope'];
@@ -100,7 +100,7 @@ export function addClientCommands(program: Command): void {
       const { revoked, formerIntrospectionApis } = await withDomains(async (domains) => {
         const deleted = await domains.clients.delete(id);
         if (!deleted.ok) return refused(deleted);
-        return { ...deleted, revoked: await endHeld(domains, { clientId: id }) };
+        return { ...deleted, revoked: await revokeAccess(domains, { clientId: id }) };
       });
       printAnswer(command, {
         json: { client_id: id, deleted: true, revoked, former_introspection_apis: formerIntrospectionApis },

@@ -4,11 +4,11 @@ import type { Domains } from '../compose.ts';
 import type { ArtifactKind, ArtifactPayload, RevocationFilter } from '../tokens/index.ts';
 import { printAnswer } from './answer.ts';
 import { addCommandGroup } from './command-group.ts';
-import { endHeld, OPERATOR } from './end-held.ts';
 import { findAccount } from './find-account.ts';
 import { withDomains } from './open-domains.ts';
 import { identifier } from './option-values.ts';
 import { refused } from './refused.ts';
+import { OPERATOR, revokeAccess } from './revoke-access.ts';
 import { readSecret } from './standard-input.ts';
 
 type Whose = { account?: string; client?: string; grant?: string };
@@ -36,7 +36,9 @@ export function addTokenCommands(program: Command): void {
       }
       const presented = value === '-' ? await readSecret('token') : value;
       const revoked = await withDomains(async (domains) =>
-        presented === undefined ? endHeld(domains, await toFilter(domains, whose)) : revokeToken(domains, presented),
+        presented === undefined
+          ? revokeAccess(domains, await toFilter(domains, whose))
+          : revokeToken(domains, presented),
       );
       printAnswer(command, { json: { revoked }, text: `revoked ${revoked}` });
     });
@@ -54,7 +56,7 @@ async function revokeToken(domains: Domains, value: string): Promise<number> {
   const { grantId } = payload;
   await domains.audit.record({ type: 'token.revoked', kind: auditKind, ...partiesOf(payload) }, OPERATOR);
   await domains.artifacts.destroy(kind, value);
-  const others = typeof grantId === 'string' ? await endHeld(domains, { grantId }) : 0;
+  const others = typeof grantId === 'string' ? await revokeAccess(domains, { grantId }) : 0;
   return 1 + others;
 }
 

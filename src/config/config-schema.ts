@@ -93,6 +93,7 @@ export const environmentSchema = z.object({
   REFRESH_TOKEN_TTL: seconds,
   SESSION_TTL: seconds,
   INTERACTION_TTL: integer(30, 24 * 60 * 60),
+  // From what test suites can bear, through what RFC 9106 (section 4) asks of a server, to its 2 GiB and some room.
   ARGON2_MEMORY_KIB: integer(8_192, 4_194_304),
   ARGON2_PASSES: integer(1, 100),
   ARGON2_LANES: integer(1, 64),

@@ -13,8 +13,11 @@ export type Jobs = Readonly<{
 const SCHEMA = 'pgboss';
 const SWEEP = 'sweep-expired';
 
+/** One for the job in hand, one for the looks at the queue beside it. */
 const POOL_SIZE = 2;
+/** A handshake takes milliseconds; leaves time for one packet lost. */
 const CONNECT_TIMEOUT_MS = 3_000;
+/** Between attempts to begin while the database is away: nobody waits for a sweep. */
 const RETRY_DELAY_MS = 2_000;
 /** What pg-boss may take to finish the work in hand, and when we stop waiting for pg-boss itself. */
 const GRACE_MS = 2_000;
@@ -24,6 +27,7 @@ const MS_PER_SECOND = 1_000;
 const HOUR_SECONDS = 3_600;
 /** Without a sign of life for so long, a node that ran the job is taken for dead, and another may run it. */
 const HEARTBEAT_SECONDS = 30;
+/** pg-boss is told of work that this node asks for; a look every half minute finds what another one left behind. */
 const MAX_POLL_SECONDS = 30;
 
 /** Rows of one kind that expire. */

@@ -11,7 +11,7 @@ export const OPERATOR = { actor: { kind: 'operator' } } as const;
  *
  * @returns how many ended
  */
-export async function endHeld(
+export async function revokeAccess(
   { audit, artifacts, consents }: Pick<Domains, 'audit' | 'artifacts' | 'consents'>,
   whose: RevocationFilter,
 ): Promise<number> {
