@@ -15,7 +15,7 @@ import {
 } from './api.ts';
 import { findApi, insertApi, listApis, lockRegistry, removeApi, replaceApi } from './apis-store.ts';
 import { isClientId } from './client-metadata-schema.ts';
-import { clientsNamingApi, clientsWithAnyScope, unknownClientIds } from './clients-store.ts';
+import { clientsNamingApi, clientsWithAnyScope, publicClientIds, unknownClientIds } from './clients-store.ts';
 import type { ApiAction, RegistryAudit } from './registry-audit.ts';
 
 type Changed = { ok: true; api: Api };
@@ -160,7 +160,10 @@ export function createApis(dependencies: {
 async function introspectionClientsRefusal(trx: Knex, draft: ApiDraft): Promise<ApiRefusal | undefined> {
   const ids = draft.introspectionClientIds;
   const unknown = ids.find((id) => !isClientId(id)) ?? (await unknownClientIds(trx, ids))[0];
-  return unknown === undefined ? undefined : invalidApi('introspectionClientIds', `no client ${unknown} is registered`);
+  if (unknown !== undefined) return invalidApi('introspectionClientIds', `no client ${unknown} is registered`);
+  const [anyone] = await publicClientIds(trx, ids);
+  if (anyone === undefined) return undefined;
+  return invalidApi('introspectionClientIds', `${anyone} does not authenticate: anybody could ask in its name`);
 }
 
 /** A client with a scope that nobody owns would be refused as a whole: its metadata would no longer be valid. */

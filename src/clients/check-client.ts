@@ -1,5 +1,12 @@
 import type { z } from 'zod';
-import { type ClientDraft, type ClientPatch, type ClientRefusal, type NewClient, usesSecret } from './client.ts';
+import {
+  authenticates,
+  type ClientDraft,
+  type ClientPatch,
+  type ClientRefusal,
+  type NewClient,
+  usesSecret,
+} from './client.ts';
 import { type ClientMetadata, clientMetadataSchema, type GivenMetadata } from './client-metadata-schema.ts';
 import { givenSecretFault } from './client-secret.ts';
 import { isOnDevice, originFault } from './client-uris.ts';
@@ -138,6 +145,9 @@ function checkDraft(
   for (const rule of rules) {
     const fault = rule(metadata);
     if (fault !== undefined) return invalid(fault.field, fault.reason);
+  }
+  if (given.mayIntrospectAny && !authenticates(metadata)) {
+    return invalid('introspect_any', 'wants a client that authenticates (RFC 7662, section 2.1): none does not');
   }
   const unique = (values: readonly string[]) => [...new Set(values)];
   return {

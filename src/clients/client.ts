@@ -58,6 +58,11 @@ export type ClientDraft = Pick<
   'metadata' | 'apis' | 'mayIntrospectAny' | 'allowedOrigins' | 'isDemo'
 >;
 
+/** Whether a client of these metadata proves who it is at all; whoever knows the id of another one may speak for it. */
+export function authenticates(metadata: Pick<ClientMetadata, 'token_endpoint_auth_method'>): boolean {
+  return metadata.token_endpoint_auth_method !== 'none';
+}
+
 /** Whether a client of these metadata authenticates with a secret, in the header or the body (RFC 6749, section 2.3.1). */
 export function usesSecret(metadata: Pick<ClientMetadata, 'token_endpoint_auth_method'>): boolean {
   return metadata.token_endpoint_auth_method.startsWith('client_secret_');

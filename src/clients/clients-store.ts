@@ -95,6 +95,15 @@ export async function unknownClientIds(db: Knex, ids: readonly string[]): Promis
   return ids.filter((id) => !known.has(id));
 }
 
+/** @returns those of the ids whose client does not authenticate */
+export async function publicClientIds(db: Knex, ids: readonly string[]): Promise<string[]> {
+  const rows = await db<ClientRow>('clients')
+    .whereIn('id', ids)
+    .whereRaw(`metadata->>'token_endpoint_auth_method' = 'none'`)
+    .select('id');
+  return rows.map((row) => row.id);
+}
+
 /** @returns the ids of the clients that are registered for that API */
 export async function clientsNamingApi(db: Knex, identifier: string): Promise<string[]> {
   const rows = await db('client_apis')

@@ -5,6 +5,7 @@ import { AppError } from '../errors.ts';
 import { listApis, lockRegistry, removeIntrospectionClient } from './apis-store.ts';
 import { checkChangedClient, checkNewClient, invalid } from './check-client.ts';
 import {
+  authenticates,
   type ClientDraft,
   type ClientPatch,
   type ClientRefusal,
@@ -200,6 +201,11 @@ async function registryRefusal(db: Knex, draft: ClientDraft): Promise<ClientRefu
   const apis = await listApis(db);
   const unknownApi = draft.apis.find((identifier) => !apis.some((api) => api.identifier === identifier));
   if (unknownApi !== undefined) return invalid('apis', `no API ${unknownApi} is registered`);
+  const naming = apis.find((api) => api.introspectionClientIds.includes(draft.metadata.client_id));
+  if (naming !== undefined && !authenticates(draft.metadata)) {
+    const reason = `none does not authenticate, and ${naming.identifier} names it to introspect: take it away there first`;
+    return invalid('token_endpoint_auth_method', reason);
+  }
   const owned = new Set(apis.flatMap((api) => api.scopes.map(({ scope }) => scope)));
   const unowned = scopesIn(draft.metadata.scope).find((scope) => !isOpenIdScope(scope) && !owned.has(scope));
   if (unowned === undefined) return undefined;

@@ -6,7 +6,7 @@
  */
 export { type Api, type ApiPatch, type ApiScope, apisOwningScopes, type NewApi } from './api.ts';
 export { type Apis, createApis } from './apis.ts';
-export { type MetadataValidator, type NewClient, type RegisteredClient, usesSecret } from './client.ts';
+export { authenticates, type MetadataValidator, type NewClient, type RegisteredClient, usesSecret } from './client.ts';
 export type { ClientMetadata } from './client-metadata-schema.ts';
 export { type Clients, createClients } from './clients.ts';
 export type { RegistryAudit } from './registry-audit.ts';

@@ -1,6 +1,6 @@
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Accounts } from '../accounts/index.ts';
-import type { Apis, Clients } from '../clients/index.ts';
+import { type Apis, authenticates, type Clients } from '../clients/index.ts';
 import { failClosed } from './faults.ts';
 import { ALLOWED_ORIGINS } from './provider-client.ts';
 
@@ -16,7 +16,8 @@ export type IntrospectedToken = {
 /**
  * Whether a token is alive and the caller may know it. Alive: its client is still registered and its account, if it is
  * of a person, is there and enabled, which the library asks nobody. May know: the token's own client, a client named for
- * the API that it is for, or one registered to introspect all (RFC 7662, section 4).
+ * the API that it is for, or one registered to introspect all (RFC 7662, section 4); one that does not authenticate, its
+ * own alone, whatever the registry says.
  */
 export async function mayIntrospect(
   callerId: string,
@@ -31,7 +32,9 @@ export async function mayIntrospect(
     ]);
     if (caller === undefined || owner === undefined) return false;
     if (token.accountId !== undefined && (account === undefined || account.isDisabled)) return false;
-    if (caller.id === owner.id || caller.mayIntrospectAny) return true;
+    if (caller.id === owner.id) return true;
+    if (!authenticates(caller.metadata)) return false;
+    if (caller.mayIntrospectAny) return true;
     const api = registries.apis.all().find(({ identifier }) => identifier === token.audience);
     return api?.introspectionClientIds.includes(caller.id) ?? false;
   });

@@ -22,6 +22,15 @@ async function createClient(input: { scope?: string; apis?: string[] } = {}): Pr
   return accepted(await registry.clients.create({ metadata, apis: input.apis })).client.id;
 }
 
+async function createPublicClient(): Promise<string> {
+  const metadata = {
+    client_id: freshName('public'),
+    redirect_uris: ['https://app.example.com/'],
+    token_endpoint_auth_method: 'none' as const,
+  };
+  return accepted(await registry.clients.create({ metadata })).client.id;
+}
+
 describe('creating an API', () => {
   test('registers it as it was given', async () => {
     const resourceServer = await createClient();
@@ -76,6 +85,22 @@ describe('creating an API', () => {
     });
   });
 
+  test('is refused with an introspection client that does not authenticate', async () => {
+    const clientId = await createPublicClient();
+    expect(
+      await registry.apis.create({
+        identifier: freshIdentifier(),
+        scopes: [],
+        tokenFormat: 'jwt',
+        introspectionClientIds: [await createClient(), clientId],
+      }),
+    ).toMatchObject({
+      ok: false,
+      field: 'introspectionClientIds',
+      reason: `introspectionClientIds: ${clientId} does not authenticate: anybody could ask in its name`,
+    });
+  });
+
   test('is refused when it is malformed', async () => {
     const input = { identifier: 'urn:example:a#b', scopes: [], tokenFormat: 'jwt' } as const;
     expect(await registry.apis.create(input)).toMatchObject({
@@ -107,6 +132,15 @@ describe('changing an API', () => {
     const other = await createApi([gone]);
     expect(await registry.apis.update(identifier, { scopes: [kept] })).toMatchObject({ ok: true });
     expect(await registry.apis.delete(other)).toMatchObject({ ok: false, code: 'in_use' });
+  });
+
+  test('to be introspected by a client that does not authenticate is refused', async () => {
+    const identifier = await createApi([]);
+    const introspectionClientIds = [await createPublicClient()];
+    expect(await registry.apis.update(identifier, { introspectionClientIds })).toMatchObject({
+      ok: false,
+      field: 'introspectionClientIds',
+    });
   });
 
   test('is refused for an unknown one, naming it', async () => {

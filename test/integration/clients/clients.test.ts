@@ -264,6 +264,22 @@ describe('changing a client', () => {
     expect(await registry.clients.verifySecret(id, closed.secret ?? '')).toBe(true);
   });
 
+  test('to one that does not authenticate is refused while an API names it to introspect', async () => {
+    const { id } = await createService();
+    const identifier = await createApi();
+    accepted(await registry.apis.update(identifier, { introspectionClientIds: [id] }));
+    const redirects = { redirect_uris: ['https://app.example.com/'], grant_types: ['authorization_code'] };
+    const open = { metadata: { ...redirects, token_endpoint_auth_method: 'none' } } as const;
+    expect(await registry.clients.update(id, open)).toEqual({
+      ok: false,
+      code: 'invalid_metadata',
+      field: 'token_endpoint_auth_method',
+      reason: `token_endpoint_auth_method: none does not authenticate, and ${identifier} names it to introspect: take it away there first`,
+    });
+    accepted(await registry.apis.update(identifier, { introspectionClientIds: [] }));
+    accepted(await registry.clients.update(id, open));
+  });
+
   test('of an unknown client is refused, naming it', async () => {
     expect(await registry.clients.update('unknown', {})).toEqual({
       ok: false,

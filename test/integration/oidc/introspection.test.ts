@@ -21,6 +21,7 @@ import { introspect, post, signInForTokens } from '../../harness/flows.ts';
 import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { isActive, serviceToken } from '../../harness/token-requests.ts';
+import { until } from '../../harness/until.ts';
 
 const FORMATS = ['opaque', 'jwt'] as const;
 
@@ -325,6 +326,31 @@ describe('a caller', () => {
     expect(await isActive(server.issuer, service, token)).toBe(true);
     expect(await isActive(server.issuer, spa, token)).toBe(false);
   });
+
+  test.each(FORMATS)(
+    'that does not authenticate learns no more, even with rights in the registry: %s',
+    async (format) => {
+      const setup = await apiWithGuard(format);
+      const auditor = await createTestClient(server.domains, { mayIntrospectAny: true });
+      const token = await clientToken(setup);
+      const callers = [setup.guard, auditor];
+      for (const { id, secret } of callers) {
+        expect(await isActive(server.issuer, { id, secret }, token)).toBe(true);
+        // Past the registry, which refuses it.
+        const { knex } = server.domains.database;
+        await knex.raw(
+          `update clients set metadata = metadata || '{"token_endpoint_auth_method": "none"}' where id = ?`,
+          [id],
+        );
+      }
+      await until(async () => {
+        const answers = await Promise.all(
+          callers.map(({ id }) => introspect(server.issuer, { id, secret: '' }, token)),
+        );
+        return answers.every(({ status, body }) => status === 200 && body.active === false);
+      });
+    },
+  );
 });
 
 async function ownService() {

@@ -295,6 +295,24 @@ describe('a client is refused, with the member and the reason, when', () => {
   });
 });
 
+describe('a client that does not authenticate never introspects all', () => {
+  const open = { ...callback, token_endpoint_auth_method: 'none' };
+  const refusal = { ok: false, field: 'introspect_any', reason: expect.stringMatching(/authenticates .*: none does/) };
+
+  test('as a new one', () => {
+    expect(check(open, { mayIntrospectAny: true })).toMatchObject(refusal);
+    expect(check(callback, { mayIntrospectAny: true })).toMatchObject({ ok: true });
+  });
+
+  test('as one that is changed, from either side', () => {
+    const right = { mayIntrospectAny: true };
+    const method = { metadata: { token_endpoint_auth_method: 'none' } } as const;
+    expect(checkChangedClient(draftOf(open), right)).toMatchObject(refusal);
+    expect(checkChangedClient(draftOf(callback, right), method)).toMatchObject(refusal);
+    expect(checkChangedClient(draftOf(callback, right), { ...method, mayIntrospectAny: false }).ok).toBe(true);
+  });
+});
+
 describe('a change', () => {
   const current = draftOf({ ...callback, client_name: 'App', scope: 'openid' });
 
