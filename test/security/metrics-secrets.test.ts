@@ -100,6 +100,14 @@ test('nobody can write into the labels or make their number grow', async () => {
   expect(series(after) - before).toBeLessThanOrEqual(3);
 });
 
+test('the metrics tell how many audit events wait, and that none was lost', async () => {
+  running.domains.audit.enqueue({ type: 'token.issued', clientId: run.client.id, kind: 'access', scopes: [] });
+  expect(await metrics()).toMatch(/^tessera_audit_events_waiting [1-9]/m);
+  await running.domains.audit.flush();
+  expect(await metrics()).toMatch(/^tessera_audit_events_waiting 0$/m);
+  expect(await metrics()).toMatch(/^tessera_audit_events_dropped_total 0$/m);
+});
+
 test('the metrics are not to be had on the port that everyone reaches', async () => {
   expect((await rawRequest(running.issuer, { path: '/metrics' })).status).toBe(404);
 });
