@@ -25,7 +25,7 @@ export type InteractionStep = {
 };
 
 /** A consent as the audit trail wants it; the scopes are those of userinfo and of every API together. */
-export type GivenConsent = {
+type GivenConsent = {
   grantId: string;
   accountId: string;
   clientId: string;
