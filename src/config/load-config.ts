@@ -94,6 +94,9 @@ function readGiven(environment: NodeJS.ProcessEnv, faults: Fault[]): Record<stri
   return given;
 }
 
+/** OWASP's Password Storage Cheat Sheet: the least memory of argon2id, 19 MiB, with which two passes do. */
+const LEAST_ARGON2_MEMORY_KIB = 19_456;
+
 /** Looks at the settings as they were given, so that these are told together with whatever else is wrong. */
 function reportProductionFaults(given: Readonly<Record<string, string>>, faults: Fault[]): void {
   if (given.ISSUER === undefined) {
@@ -107,6 +110,10 @@ function reportProductionFaults(given: Readonly<Record<string, string>>, faults:
   if (given.KEY_ENCRYPTION_KEY === undefined) {
     const want = 'wants 32 random bytes in base64url in production: it is never generated there';
     report(faults, 'KEY_ENCRYPTION_KEY', want);
+  }
+  if (Number(given.ARGON2_MEMORY_KIB ?? defaults.ARGON2_MEMORY_KIB) < LEAST_ARGON2_MEMORY_KIB) {
+    const want = `wants at least ${LEAST_ARGON2_MEMORY_KIB} in production: less is for tests`;
+    report(faults, 'ARGON2_MEMORY_KIB', want);
   }
 }
 

@@ -177,6 +177,14 @@ describe('a bad value stops the start with a line that names the setting and wha
 });
 
 describe('production', () => {
+  test('wants password hashes of at least 19 MiB; elsewhere they may be cheaper', () => {
+    expect(faultsOf({ ...production, ARGON2_MEMORY_KIB: '19455' })).toEqual([
+      'ARGON2_MEMORY_KIB wants at least 19456 in production: less is for tests',
+    ]);
+    expect(loadConfig({ ...production, ARGON2_MEMORY_KIB: '19456' }).passwordHash.memoryKib).toBe(19_456);
+    expect(loadConfig({ ARGON2_MEMORY_KIB: '8192' }).passwordHash.memoryKib).toBe(8_192);
+  });
+
   test.each(['ISSUER', 'DATABASE_URL', 'KEY_ENCRYPTION_KEY'])('wants %s', (name) => {
     expect(faultsOf({ ...production, [name]: '' })).toEqual([expect.stringMatching(`^${name} wants`)]);
   });
