@@ -5,17 +5,20 @@ import {
   existsSync,
   fchmodSync,
   fchownSync,
+  fstatSync,
   fsyncSync,
   lchownSync,
   linkSync,
   mkdirSync,
   openSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import { AppError } from '../errors.ts';
 
 /** True for root, who must neither run PostgreSQL nor leave files behind that the folder's owner can't read. */
 export const isRoot = process.getuid?.() === 0;
@@ -79,7 +82,11 @@ function linkOrReplace(draft: string, path: string): boolean {
 }
 
 function isThere(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'EEXIST';
+  return hasCode(error, 'EEXIST');
+}
+
+function hasCode(error: unknown, ...codes: string[]): boolean {
+  return typeof error === 'object' && error !== null && 'code' in error && codes.includes(String(error.code));
 }
 
 function writeDraft(path: string, content: string): string {
@@ -110,14 +117,54 @@ export function syncFolder(path: string): void {
 }
 
 /** Opens a log of mode 600 for appending; one that has grown past `limitBytes` is put aside first. */
-export function openPrivateLog(path: string, limitBytes: number): number {
+export function openPrivateLog(path: string, limitBytes = Number.POSITIVE_INFINITY): number {
   if (existsSync(path) && statSync(path).size > limitBytes) renameSync(path, `${path}.old`);
-  const { O_APPEND, O_CREAT, O_NOFOLLOW, O_RDWR } = constants;
-  // Not through a link: the folder's owner could have root write to, and give away, any file of the machine.
-  const log = openSync(path, O_APPEND | O_CREAT | O_RDWR | (O_NOFOLLOW ?? 0), 0o600);
+  const { O_APPEND, O_CREAT, O_RDWR } = constants;
+  const log = openPlainFile(path, O_APPEND | O_CREAT | O_RDWR);
   fchmodSync(log, 0o600);
   ownLikeFolder(log, dirname(path));
   return log;
+}
+
+/**
+ * Opens a file in a folder that may be somebody else's, whom root must not be led by to any other file of the machine, to
+ * read it, write to it or give it away: no link is followed, no pipe is waited for and, for root, it has no second name.
+ *
+ * @param flags as of open(2); absent, to read
+ * @throws AppError where it is no such file; the error of the file system otherwise
+ */
+export function openPlainFile(path: string, flags: number = constants.O_RDONLY): number {
+  return openRegular(path, flags, isRoot);
+}
+
+/** What such a file holds. A claim has two names while it is made, so that a second one is no reason to refuse here. */
+export function readPlainFile(path: string): string {
+  const file = openRegular(path, constants.O_RDONLY, false);
+  try {
+    return readFileSync(file, 'utf8');
+  } finally {
+    closeSync(file);
+  }
+}
+
+function openRegular(path: string, flags: number, isAlone: boolean): number {
+  // Windows knows neither.
+  const { O_NOFOLLOW = 0, O_NONBLOCK = 0 } = constants;
+  let file: number;
+  try {
+    file = openSync(path, flags | O_NOFOLLOW | O_NONBLOCK, 0o600);
+  } catch (error) {
+    // A link; a pipe that nobody reads, or a socket.
+    throw hasCode(error, 'ELOOP', 'EMLINK', 'ENXIO') ? notPlain(path, error) : error;
+  }
+  const found = fstatSync(file);
+  if (found.isFile() && (!isAlone || found.nlink === 1)) return file;
+  closeSync(file);
+  throw notPlain(path);
+}
+
+function notPlain(path: string, cause?: unknown): AppError {
+  return new AppError({ code: 'configuration', message: `${path} must be a file, without links to or from it`, cause });
 }
 
 /** Root may run a command in a folder of someone else; what it leaves there must be that person's. */

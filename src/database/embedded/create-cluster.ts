@@ -6,13 +6,12 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { syncFolder } from '../private-files.ts';
+import { readPlainFile, syncFolder } from '../private-files.ts';
 import { type Binaries, majorVersion } from './binaries.ts';
 import type { ClusterOwner } from './cluster-owner.ts';
 import { DATABASE_NAME } from './cluster-record.ts';
@@ -34,7 +33,7 @@ const INITDB_SETTINGS = [
 /** The major version of the cluster at `cluster`; undefined where there is none. */
 export function clusterVersion(cluster: string): number | undefined {
   try {
-    return majorVersion(readFileSync(join(cluster, 'PG_VERSION'), 'utf8'));
+    return majorVersion(readPlainFile(join(cluster, 'PG_VERSION')));
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined;
     throw folderFault(cluster, error);

@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { createPrivateFile } from '../private-files.ts';
+import { createPrivateFile, readPlainFile } from '../private-files.ts';
 import { errorCode } from './embedded-fault.ts';
 import { isRunning, type ProcessIdentity } from './process-identity.ts';
 
@@ -44,7 +44,7 @@ function readClaim(folder: string, generation: number): KeeperAddress | 'being_w
   if (generation === 0) return undefined;
   const path = claimPath(folder, generation);
   try {
-    const content = readFileSync(path, 'utf8');
+    const content = readPlainFile(path);
     if (content !== '') return JSON.parse(content);
     return Date.now() - statSync(path).mtimeMs < HALF_WRITTEN_MS ? 'being_written' : undefined;
   } catch (error) {

@@ -1,8 +1,8 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import { openSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { openPrivateLog } from '../private-files.ts';
 import { folderFault } from './embedded-fault.ts';
 import { claimKeeping } from './keeper-lock.ts';
 import { onUserMessage, send } from './keeper-protocol.ts';
@@ -58,7 +58,7 @@ async function main(): Promise<void> {
 
 /** Starts PostgreSQL, and again whenever it dies by itself; resolves once it was stopped. */
 async function keepRunning(): Promise<void> {
-  const logFile = openSync(logPath, 'a+', 0o600);
+  const logFile = openPrivateLog(logPath);
   for (let isRestart = false; !isStopping(); isRestart = true) {
     postmaster = isRestart ? await restart(logFile) : await open(logFile, false);
     if (isStopping()) return postmaster?.stop();

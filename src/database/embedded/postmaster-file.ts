@@ -1,5 +1,6 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, ftruncateSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { openPlainFile, readPlainFile } from '../private-files.ts';
 import { errorCode } from './embedded-fault.ts';
 import { commandOf, identifyProcess, type ProcessIdentity } from './process-identity.ts';
 
@@ -30,12 +31,28 @@ export function runningPostmaster(cluster: string): ProcessIdentity | undefined 
  * Lets PostgreSQL start where `postmaster.pid` names a process id that someone else has by now (after a crash in a
  * container it is often the same number). The file stays, because PostgreSQL also learns from it whether processes of
  * the last run still use the shared memory: only the number is replaced. Call when `runningPostmaster` found nothing.
+ * Read and written by one descriptor: the cluster's owner could put another file in its place in between.
+ *
+ * @throws AppError where it is no plain file
  */
 export function disownPostmasterFile(cluster: string): void {
-  const [first, ...rest] = readLines(cluster);
-  const pid = Number(first);
-  if (!Number.isInteger(pid) || pid <= 0 || !isGivenOut(pid)) return;
-  writeFileSync(join(cluster, 'postmaster.pid'), [NOBODYS_PID, ...rest].join('\n'));
+  let file: number;
+  try {
+    file = openPlainFile(pathIn(cluster), constants.O_RDWR);
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return;
+    throw error;
+  }
+  try {
+    const [first, ...rest] = readFileSync(file, 'utf8').split('\n');
+    const pid = Number(first);
+    if (!Number.isInteger(pid) || pid <= 0 || !isGivenOut(pid)) return;
+    const content = [NOBODYS_PID, ...rest].join('\n');
+    ftruncateSync(file);
+    writeSync(file, content, 0);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** As PostgreSQL sees it: a zombie that nobody reaps counts as well. */
@@ -54,9 +71,13 @@ function servesCluster(pid: number, cluster: string): boolean {
 
 function readLines(cluster: string): string[] {
   try {
-    return readFileSync(join(cluster, 'postmaster.pid'), 'utf8').split('\n');
+    return readPlainFile(pathIn(cluster)).split('\n');
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return [];
     throw error;
   }
+}
+
+function pathIn(cluster: string): string {
+  return join(cluster, 'postmaster.pid');
 }
