@@ -58,7 +58,8 @@ export async function submitSignIn(context: Context, uid: string, dependencies: 
   const attempt = { login, address: context.ip };
   const limit = await limits.check(attempt);
   if (!limit.isAllowed) {
-    await record(context, step, dependencies, { type: 'sign_in.limited', reason: limit.reason });
+    // Once in a window: whoever is refused could else fill the trail as fast as they can ask.
+    if (limit.isFirst) await record(context, step, dependencies, { type: 'sign_in.limited', reason: limit.reason });
     context.status = 429;
     context.set('Retry-After', String(limit.retryAfterSeconds));
     const { retryAfterSeconds } = limit;

@@ -16,8 +16,15 @@ import { toClientNetwork } from './client-network.ts';
 export type SignInAttempt = Readonly<{ login: string; address: string }>;
 type SignInDecision = Readonly<
   | { isAllowed: true }
-  | { isAllowed: false; retryAfterSeconds: number; reason: 'too_many_for_account' | 'too_many_for_address' }
+  | {
+      isAllowed: false;
+      retryAfterSeconds: number;
+      reason: 'too_many_for_account' | 'too_many_for_address';
+      /** Whether it is the first for this reason in its window, so that whoever notes it notes it once. */
+      isFirst: boolean;
+    }
 >;
+type Refusal = Extract<SignInDecision, { isAllowed: false }>;
 
 /**
  * Every attempt goes `check` → verify the password → exactly one of `failed`, `succeeded`, `undecided`. None of them throws
@@ -27,7 +34,8 @@ export type SignInLimits = Readonly<{
   /**
    * Takes one of the attempts of this name from this address, and one of this address over all names, before the password
    * is looked at, so that guesses sent at once can't all pass before the first has failed. An attempt that is never
-   * reported on stays taken.
+   * reported on stays taken. What is refused already is only looked at: a blocked address that goes on with ever new names
+   * leaves no trace of them.
    *
    * Where other addresses have failed at the same name, it answers late, by 4 s at the most, and never refuses for that:
    * nobody can lock a person out from elsewhere. Addresses from which that name has signed in before don't wait.
@@ -113,6 +121,10 @@ export function createSignInLimits(options: {
   return Object.freeze<SignInLimits>({
     async check(attempt) {
       const keys = keysOf(attempt);
+      const known =
+        (await standingRefusal(byAddress, keys.network, 'too_many_for_address')) ??
+        (await standingRefusal(byNameAndAddress, keys.both, 'too_many_for_account'));
+      if (known !== undefined) return known;
       const ofName = await take(byNameAndAddress, keys.both, 'too_many_for_account');
       // What is refused here takes nothing from the address: one person's stubbornness must not block their whole office.
       if (!ofName.isAllowed) return ofName;
@@ -144,16 +156,26 @@ export function createSignInLimits(options: {
   });
 }
 
-async function take(
+/** The refusal that an earlier attempt has met, without taking anything; the first one meets it in `take`. */
+async function standingRefusal(
   counter: RateLimiterAbstract,
   key: string,
-  reason: Extract<SignInDecision, { isAllowed: false }>['reason'],
-): Promise<SignInDecision> {
+  reason: Refusal['reason'],
+): Promise<Refusal | undefined> {
+  const count = await counter.get(key);
+  return count !== null && count.consumedPoints > counter.points ? refusalOf(count, reason, false) : undefined;
+}
+
+async function take(counter: RateLimiterAbstract, key: string, reason: Refusal['reason']): Promise<SignInDecision> {
   try {
     await counter.consume(key);
     return { isAllowed: true };
   } catch (refusal) {
     if (!(refusal instanceof RateLimiterRes)) throw refusal;
-    return { isAllowed: false, reason, retryAfterSeconds: Math.max(1, Math.ceil(refusal.msBeforeNext / 1000)) };
+    return refusalOf(refusal, reason, refusal.consumedPoints === counter.points + 1);
   }
+}
+
+function refusalOf({ msBeforeNext }: RateLimiterRes, reason: Refusal['reason'], isFirst: boolean): Refusal {
+  return { isAllowed: false, reason, isFirst, retryAfterSeconds: Math.max(1, Math.ceil(msBeforeNext / 1000)) };
 }

@@ -112,6 +112,15 @@ describe('guessing', () => {
     expect(html).not.toContain(password);
   });
 
+  test('that goes on after the limit does not fill the audit trail: it says so once', async () => {
+    const { login } = await createTestAccount(behindProxy.domains);
+    const from = '203.0.113.200';
+    for (let turn = 0; turn < ATTEMPTS; turn += 1) await attempt(behindProxy, login, WRONG, from);
+    for (let turn = 0; turn < 8; turn += 1) expect((await attempt(behindProxy, login, WRONG, from)).status).toBe(429);
+    const rows = await behindProxy.domains.database.knex('audit_events').where({ type: 'sign_in.limited' });
+    expect(rows.filter((row) => JSON.stringify(row).includes(from))).toHaveLength(1);
+  });
+
   test('at once is counted as if one after the other', async () => {
     const { login } = await createTestAccount(direct.domains);
     const answers = await Promise.all(Array.from({ length: 12 }, () => attempt(direct, login, WRONG)));

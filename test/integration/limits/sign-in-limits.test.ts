@@ -129,6 +129,21 @@ describe('guessing at many names from one address', () => {
     expect(await guessWrong(signInLimits, { login: uniqueLogin(), address: uniqueAddress() })).toBe(true);
   });
 
+  test('leaves no counter of a name that was only tried once the address was blocked', async () => {
+    const { signInLimits } = makeLimits({ limits: { attemptsPerAddress: 5 } });
+    const address = uniqueAddress();
+    const countersWritten = async () => {
+      const { rows } = await testDatabase.database.pool.query('select count(*)::int from sign_in_attempts');
+      return rows[0].count;
+    };
+    for (let count = 0; count < 6; count += 1) await guessWrong(signInLimits, { login: uniqueLogin(), address });
+    const before = await countersWritten();
+    for (let count = 0; count < 50; count += 1) {
+      expect(await guessWrong(signInLimits, { login: uniqueLogin(), address })).toBe(false);
+    }
+    expect(await countersWritten()).toBe(before);
+  });
+
   test('is not reset by signing in to an own account between the guesses', async () => {
     const { signInLimits } = makeLimits({ limits: { attemptsPerAddress: 6 } });
     const address = uniqueAddress();
@@ -199,6 +214,54 @@ describe('guessing at one name from many addresses', () => {
     await signInLimits.check(home);
     await signInLimits.succeeded(home);
     expect(await guessMany(signInLimits, home, 20)).toBe(5);
+  });
+});
+
+describe('of the refusals in one window one is the first', () => {
+  async function refusals(nodes: SignInLimits[], attemptOf: () => SignInAttempt): Promise<boolean[]> {
+    const decisions = await Promise.all(
+      Array.from({ length: 60 }, (_, index) => nodes[index % nodes.length]?.check(attemptOf())),
+    );
+    return decisions.flatMap((decision) => (decision?.isAllowed === false ? [decision.isFirst] : []));
+  }
+
+  test.each<[string, () => () => SignInAttempt]>([
+    [
+      'for a name from an address',
+      () => {
+        const attempt = { login: uniqueLogin(), address: uniqueAddress() };
+        return () => attempt;
+      },
+    ],
+    [
+      'for an address',
+      () => {
+        const address = uniqueAddress();
+        return () => ({ login: uniqueLogin(), address });
+      },
+    ],
+  ])('%s, however many come at once, on two nodes', async (_, make) => {
+    const nodes = [makeLimits(), makeLimits()].map(({ signInLimits }) => signInLimits);
+    const attemptOf = make();
+    const first = await refusals(nodes, attemptOf);
+    expect(first.length).toBeGreaterThan(5);
+    expect(first.filter(Boolean)).toHaveLength(1);
+    const later = await refusals(nodes, attemptOf);
+    expect(later).toHaveLength(60);
+    expect(later).not.toContain(true);
+  });
+
+  test('and another one in the next window', async () => {
+    const { signInLimits } = makeLimits({ limits: { windowSeconds: 1 } });
+    const attempt = { login: uniqueLogin(), address: uniqueAddress() };
+    const nextFirst = async () => {
+      for (const deadline = Date.now() + 10_000; Date.now() < deadline; ) {
+        const decision = await signInLimits.check(attempt);
+        if (!decision.isAllowed && decision.isFirst) return true;
+      }
+      return false;
+    };
+    expect([await nextFirst(), await nextFirst()]).toEqual([true, true]);
   });
 });
 
