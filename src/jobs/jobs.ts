@@ -30,6 +30,14 @@ const HEARTBEAT_SECONDS = 30;
 /** pg-boss is told of work that this node asks for; a look every half minute finds what another one left behind. */
 const MAX_POLL_SECONDS = 30;
 
+/**
+ * The part of its interval that a run may take: it is bounded by time and not by a number of batches, which a busy
+ * server's tokens would outrun. What is left over after it is the next one's.
+ */
+const RUN_SHARE = 0.8;
+/** pg-boss fails a job after a quarter of an hour. */
+const LONGEST_RUN_SECONDS = 600;
+
 /** Rows of one kind that expire. */
 export type Sweep = Readonly<{
   /** What is removed, for the log. */
@@ -44,6 +52,12 @@ export type Sweep = Readonly<{
  */
 export function requestPeriodMs(intervalSeconds: number): number {
   return Math.min(intervalSeconds, HOUR_SECONDS) * MS_PER_SECOND;
+}
+
+/** How long one run may go on with one kind of rows, so that a backlog of one leaves time for the others. */
+export function sweepLimitMs(intervalSeconds: number, sweeps: number): number {
+  const runMs = Math.min(intervalSeconds * RUN_SHARE, LONGEST_RUN_SECONDS) * MS_PER_SECOND;
+  return Math.floor(runMs / Math.max(1, sweeps));
 }
 
 /**
@@ -105,10 +119,12 @@ export function createJobs(options: {
 
   async function runSweeps(): Promise<void> {
     const faults: unknown[] = [];
+    const limitMs = sweepLimitMs(sweep.intervalSeconds, options.sweeps.length);
     for (const { name, sweep: remove } of options.sweeps) {
       try {
         const { batchSize } = sweep;
-        const removed = await sweepInBatches({ batchSize, sweep: remove, signal: stopping.signal });
+        const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(limitMs)]);
+        const removed = await sweepInBatches({ batchSize, sweep: remove, signal });
         if (removed > 0) logger.info({ sweep: name, removed }, 'what had expired was removed');
       } catch (error) {
         logger.warn({ sweep: name, err: error }, 'a sweep failed; the next one goes on');

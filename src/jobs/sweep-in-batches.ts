@@ -1,10 +1,8 @@
-/** Enough for a backlog to shrink quickly, and a run still ends before the next one is due. */
-const MAX_BATCHES_PER_RUN = 100;
-
 /**
  * Sweeps batch after batch until one is not full: then nothing was left. Small statements hold few locks and let the
  * requests in between.
  *
+ * @param options.signal ends it after the batch in hand: at the stop, and when its time is up
  * @returns rows removed
  */
 export async function sweepInBatches(options: {
@@ -13,7 +11,7 @@ export async function sweepInBatches(options: {
   signal: AbortSignal;
 }): Promise<number> {
   let removed = 0;
-  for (let batch = 0; batch < MAX_BATCHES_PER_RUN && !options.signal.aborted; batch++) {
+  while (!options.signal.aborted) {
     const count = await options.sweep(options.batchSize);
     removed += count;
     if (count < options.batchSize) break;

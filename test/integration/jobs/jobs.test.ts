@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { createJobs, type Jobs, type Sweep } from '../../../src/jobs/index.ts';
-import { requestPeriodMs } from '../../../src/jobs/jobs.ts';
+import { requestPeriodMs, sweepLimitMs } from '../../../src/jobs/jobs.ts';
 import { asSuperuser, openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { recordingLogger } from '../../harness/log-lines.ts';
 import { until } from '../../harness/until.ts';
@@ -111,6 +111,38 @@ describe('the scheduled work', () => {
       { sweep: 'artifacts', removed: 25 },
       { sweep: 'attempts', removed: 12 },
     ]);
+  });
+
+  test('a backlog that has no end takes most of an interval, and leaves time for the other kinds', async () => {
+    expect(sweepLimitMs(60, 2)).toBe(24_000);
+    expect(sweepLimitMs(365 * 24 * 3_600, 2)).toBe(300_000);
+    const order: string[] = [];
+    const { jobs, lines } = node(
+      [
+        {
+          name: 'artifacts',
+          async sweep(batchSize) {
+            order.push('artifacts');
+            await new Promise(setImmediate);
+            return batchSize;
+          },
+        },
+        {
+          name: 'attempts',
+          async sweep() {
+            order.push('attempts');
+            return 0;
+          },
+        },
+      ],
+      { intervalSeconds: 2 },
+    );
+    await jobs.start();
+    await until(() => order.includes('attempts'));
+    // In 0.8 s, by time and not by their number.
+    expect(order.indexOf('attempts')).toBeGreaterThan(100);
+    await until(() => lines.length > 0);
+    expect(lines[0]).toMatchObject({ sweep: 'artifacts', removed: 10 * order.indexOf('attempts') });
   });
 
   test('a sweep that fails keeps the others from nothing', async () => {
