@@ -28,7 +28,7 @@ const UNAVAILABLE_MESSAGE =
   /connection terminated|query read timeout|timeout exceeded when trying to connect|timeout acquiring a connection|connection error and is not queryable|client was closed and is not queryable|client has encountered a connection error|pool is (draining|destroyed)|after calling end on the pool/i;
 
 /** Whether an answer did not come in time: on that connection none will come to what is asked next either. */
-export function isSilence(error: unknown): boolean {
+export function isSilence(error: unknown): error is Error {
   return types.isNativeError(error) && /query read timeout/i.test(error.message);
 }
 

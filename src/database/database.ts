@@ -45,17 +45,26 @@ export function openDatabase(options: {
   const pool = new pg.Pool({ ...connection, max: hotSize });
   // A connection that dies while idle is replaced by the next query; without a listener the event would end the process.
   pool.on('error', (error) => options.logger.warn({ code: errorCode(error) }, 'an idle database connection was lost'));
-  const { remember, giveUpOn } = abandonSilentConnections();
+  const connections = rememberConnections();
   const builder = knex({
     client: 'pg',
     connection,
-    pool: { min: 0, max: Math.max(1, options.poolSize - hotSize), afterCreate: remember },
+    pool: { min: 0, max: Math.max(1, options.poolSize - hotSize), afterCreate: connections.remember },
     acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
     // Messages of errors are logged, and values may be secrets: they show the statement with its placeholders.
     compileSqlOnError: false,
     log: { warn: (message: unknown) => options.logger.debug({ message }, 'knex') },
   });
-  builder.on('query-error', giveUpOn);
+  function giveUp(silence: Error): void {
+    connections.markAll(silence);
+    discardIdle(pool);
+  }
+  pool.on('release', (error: unknown) => isSilence(error) && giveUp(error));
+  builder.on('query-error', (error: unknown, { __knexUid }: { __knexUid: string }) => {
+    if (!isSilence(error)) return;
+    giveUp(error);
+    connections.end(__knexUid);
+  });
   return Object.freeze({
     knex: builder,
     pool,
@@ -66,15 +75,15 @@ export function openDatabase(options: {
   });
 }
 
-/** What knex notes on a connection: its name, and why it must not be used again. */
+/** What knex notes on a connection: its name, and why it must not be used again (as in its own lib/execution/runner.js). */
 type KnexConnection = pg.Client & { __knexUid: string; __knex__disposed?: unknown };
 
 /**
- * `pg.Pool` drops a connection on which an answer didn't come in time; knex takes it for as good as new, and whatever is
- * asked next waits behind the question that nobody answers. So it is ended here, which also ends a transaction's wait
- * for its rollback, and marked in the way of knex itself (lib/execution/runner.js).
+ * knex takes a connection on which an answer didn't come in time for as good as new, and whatever is asked next waits
+ * behind the question that nobody answers. And where one is silent so are the others: each would cost a request its whole
+ * wait. So none of those that are there is used for another question; what is asked on them already may be answered.
  */
-function abandonSilentConnections() {
+function rememberConnections() {
   const connections = new Map<string, KnexConnection>();
   return {
     remember(connection: KnexConnection, done: (error: Error | undefined, connection: KnexConnection) => void): void {
@@ -82,13 +91,29 @@ function abandonSilentConnections() {
       connection.once('end', () => connections.delete(connection.__knexUid));
       done(undefined, connection);
     },
-    giveUpOn(error: Error, { __knexUid }: { __knexUid: string }): void {
-      const connection = connections.get(__knexUid);
-      if (connection === undefined || !isSilence(error)) return;
-      connection.__knex__disposed = error;
-      void connection.end();
+    markAll(silence: Error): void {
+      for (const connection of connections.values()) connection.__knex__disposed ??= silence;
+    },
+    /** At once, so that a transaction doesn't wait for its rollback as well. */
+    end(uid: string): void {
+      void connections.get(uid)?.end();
     },
   };
+}
+
+/** `pg.Pool` drops the silent one itself; those that wait beside it can be had only by taking them. */
+function discardIdle(pool: pg.Pool): void {
+  for (let count = pool.idleCount; count > 0; count -= 1) {
+    pool.connect().then(
+      (client) => {
+        // With a question open it is cut off; else it would wait for an answer to its good-bye, and others for its place.
+        client.query('select 1').catch(() => undefined);
+        client.release(true);
+      },
+      // Taken by another, or the pool has ended.
+      () => undefined,
+    );
+  }
 }
 
 function errorCode(error: Error & { code?: unknown }): string | undefined {

@@ -77,6 +77,18 @@ describe.each(askers)('%s', (_, ask) => {
   });
 });
 
+test.each(askers)('%s falling silent once is enough: nobody else waits for a connection of before', async (_, ask) => {
+  for (const [, each] of askers) await fill(each);
+  way.silence();
+  await ask().catch(() => undefined);
+  way.resume();
+  for (const [, each] of askers) {
+    const asked = performance.now();
+    await Promise.all(Array.from({ length: POOL_SIZE / 2 }, each));
+    expect(performance.now() - asked).toBeLessThan(ANSWER_TIMEOUT_MS);
+  }
+});
+
 test.each(askers)('%s says so within six seconds where nothing is set otherwise', async (_, ask) => {
   const impatient = database;
   database = openWayDatabase();
