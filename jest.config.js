@@ -15,5 +15,7 @@ export default {
   },
   globalSetup: '<rootDir>/test/harness/global-setup.ts',
   globalTeardown: '<rootDir>/test/harness/global-teardown.ts',
+  // Two on two cores; Jest's default leaves one core to itself.
+  maxWorkers: '100%',
   testTimeout: 60_000,
 };
