@@ -126,7 +126,7 @@ describe('with JavaScript', () => {
     // An answer without content leaves the browser where it is.
     await page.route('**/sign-in', (route) => route.fulfill({ status: 204 }));
     await page.click('button[type=submit]');
-    await until(async () => (await password.getAttribute('type')) === 'password');
+    await until('the password is hidden', async () => (await password.getAttribute('type')) === 'password');
     expect(complaints).toEqual([]);
     await context.close();
   });
@@ -161,7 +161,7 @@ describe('a form sent twice', () => {
     await click();
     await answered.promise;
     await click();
-    await until(() => posts === rule.posts);
+    await until('all are posted', () => posts === rule.posts);
     sentAgain.resolve();
     await page.dblclick('button[value=allow]');
     await page.waitForURL(`${app.origin}/`);

@@ -4,7 +4,8 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { processesOf, until } from '../integration/database/embedded-processes.ts';
+import { processesOf } from './process-table.ts';
+import { until } from './until.ts';
 
 export const CHECKOUT = fileURLToPath(new URL('../..', import.meta.url));
 

@@ -1,16 +1,23 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 const PAUSE_MS = 10;
+/** Of what happens in a moment, on the busiest machine. */
+const PATIENCE_MS = 45_000;
 
-/** The value that `find` has in the end; asks again and again until it is neither undefined nor false. */
+/**
+ * What `look` sees in the end; it looks again and again until that is neither undefined nor false.
+ * @throws where it is seen in vain for `limitMs` milliseconds
+ */
 export async function until<T>(
-  find: () => T | undefined | false | Promise<T | undefined | false>,
-  limitMs = 10_000,
+  what: string,
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+  limitMs = PATIENCE_MS,
 ): Promise<T> {
-  for (let waited = 0; waited <= limitMs; waited += PAUSE_MS) {
-    const found = await find();
-    if (found !== undefined && found !== false) return found;
+  const deadline = performance.now() + limitMs;
+  for (;;) {
+    const seen = await look();
+    if (seen !== undefined && seen !== false) return seen;
+    if (performance.now() > deadline) throw new Error(`waited ${limitMs} ms in vain until ${what}`);
     await delay(PAUSE_MS);
   }
-  throw new Error(`nothing came of it within ${limitMs} ms`);
 }

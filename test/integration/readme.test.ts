@@ -130,7 +130,7 @@ describe('what the README shows', () => {
       said += chunk;
     });
     try {
-      await until(() => said === `open http://127.0.0.1:${appPort}/\n`);
+      await until('the app listens', () => said === `open http://127.0.0.1:${appPort}/\n`);
       const person = new Person();
       const { email: login, password } = demoSignIn;
       const back = await authorize(person, await person.open(`http://127.0.0.1:${appPort}/`), { login, password });

@@ -5,6 +5,7 @@ import { demoClients } from '../../src/playground/demo-data.ts';
 import { openTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { openDatabaseWay } from '../harness/database-way.ts';
 import { introspect } from '../harness/flows.ts';
+import { freshFolder } from '../harness/fresh-folder.ts';
 import {
   isListening,
   noProcessLeft,
@@ -14,7 +15,7 @@ import {
   startServerProcess,
 } from '../harness/process.ts';
 import { serviceToken } from '../harness/token-requests.ts';
-import { freshFolder, until } from '../integration/database/embedded-processes.ts';
+import { until } from '../harness/until.ts';
 
 const IS_GOOD_END = { exitCode: 0, signal: null };
 const SERVICE = demoClients.service;

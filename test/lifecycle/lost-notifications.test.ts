@@ -8,7 +8,7 @@ import { createServiceClient, createTestApi, type TestClient } from '../harness/
 import { type ServerProcess, startServerProcess } from '../harness/process.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
 import { clientCredentials, isActive, serviceToken } from '../harness/token-requests.ts';
-import { until } from '../integration/database/embedded-processes.ts';
+import { until } from '../harness/until.ts';
 
 /** Where changes are made; `server` is the other node, which hears of them by way of `way`. */
 let changing: TestServer;

@@ -7,6 +7,7 @@ import { canReach } from '../../src/database/embedded/cluster-owner.ts';
 import { demoClients, demoSignIn } from '../../src/playground/demo-data.ts';
 import { openTestDatabase, testServerUrl } from '../harness/database.ts';
 import { introspect } from '../harness/flows.ts';
+import { freshFolder } from '../harness/fresh-folder.ts';
 import {
   CHECKOUT,
   copyCheckout,
@@ -17,8 +18,8 @@ import {
   type ServerProcessOptions,
   startServerProcess,
 } from '../harness/process.ts';
+import { isRoot } from '../harness/process-table.ts';
 import { serviceToken } from '../harness/token-requests.ts';
-import { freshFolder, isRoot } from '../integration/database/embedded-processes.ts';
 
 const IS_GOOD_END = { exitCode: 0, signal: null };
 

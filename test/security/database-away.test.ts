@@ -118,11 +118,11 @@ describe('while the database is away', () => {
     const load = Array.from({ length: 6 }, async (_, index) => {
       while (!isDone.current) seen.push(await introspect(issuer, client, index % 2 === 0 ? tokens.access : tokens.jwt));
     });
-    await until(() => seen.length > 50);
+    await until('requests are answered', () => seen.length > 50);
     await takeAway();
-    await until(() => seen.filter(({ status }) => status === 503).length > 20);
+    await until('requests are refused', () => seen.filter(({ status }) => status === 503).length > 20);
     await restore();
-    await until(() => seen.at(-1)?.status === 200);
+    await until('requests are answered again', () => seen.at(-1)?.status === 200);
     isDone.current = true;
     await Promise.all(load);
     for (const answer of seen) {
@@ -162,12 +162,12 @@ describe('while the database is away', () => {
   test('the node says that it is not ready, and lives', async () => {
     await takeAway();
     const ready = async () => (await fetch(`${server.issuer}/health/ready`)).status;
-    await until(async () => (await ready()) === 503);
+    await until('the node is not ready', async () => (await ready()) === 503);
     expect((await fetch(`${server.issuer}/health/live`)).status).toBe(200);
     expect((await fetch(`${server.issuer}/jwks`)).status).toBe(200);
     expect((await fetch(`${server.issuer}/.well-known/openid-configuration`)).status).toBe(200);
     await restore();
-    await until(async () => (await ready()) === 200);
+    await until('the node is ready', async () => (await ready()) === 200);
   });
 
   test('nothing of the database is told to the outside', async () => {
@@ -186,7 +186,7 @@ describe('when the database is back', () => {
     await takeAway();
     for (const send of Object.values(requests())) await send();
     await restore();
-    expect(await until(async () => (await introspect(issuer, client, tokens.access)).status === 200)).toBe(true);
+    await until('introspection answers', async () => (await introspect(issuer, client, tokens.access)).status === 200);
     for (const token of Object.values(tokens)) expect(await isActive(issuer, client, token)).toBe(true);
     expect((await redeem(issuer, client, left.code, left.verifier)).status).toBe(200);
     expect((await refresh(issuer, client, tokens.refresh)).status).toBe(200);

@@ -34,7 +34,7 @@ beforeAll(async () => {
   secrets = new Map([...run.secrets, ...(await serverSecrets(server))]);
   await failEverywhere();
   await failWithABrokenDatabase();
-  await until(() => log.lines.some(({ status }) => status === 500));
+  await until('the fault is logged', () => log.lines.some(({ status }) => status === 500));
 });
 afterAll(async () => {
   await server.close();

@@ -26,11 +26,11 @@ beforeAll(async () => {
   await jobs.start();
   run = await runEverything(server);
   const { knex } = domains.database;
-  await until(async () => {
+  await until('a job is stored', async () => {
     const row = await knex.withSchema('pgboss').from('job').first();
     return row !== undefined;
   });
-  await until(async () => {
+  await until('the audit log is written', async () => {
     const row = await knex('audit_events').where({ type: 'token.refreshed' }).first();
     return row !== undefined;
   });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
-import { accepted, freshIdentifier, freshName, openRegistry, type Registry, serviceMetadata } from './registry.ts';
+import { unique } from '../../harness/factories.ts';
+import { accepted, freshIdentifier, openRegistry, type Registry, serviceMetadata } from './registry.ts';
 
 let testDatabase: TestDatabase;
 let registry: Registry;
@@ -24,7 +25,7 @@ async function createClient(input: { scope?: string; apis?: string[] } = {}): Pr
 
 async function createPublicClient(): Promise<string> {
   const metadata = {
-    client_id: freshName('public'),
+    client_id: unique('public'),
     redirect_uris: ['https://app.example.com/'],
     token_endpoint_auth_method: 'none' as const,
   };
@@ -65,7 +66,7 @@ describe('creating an API', () => {
   });
 
   test('may share the name of a scope with another API: the resource tells them apart', async () => {
-    const scope = freshName('shared');
+    const scope = unique('shared');
     await createApi([scope]);
     await createApi([scope]);
   });
@@ -121,7 +122,7 @@ describe('changing an API', () => {
   });
 
   test('never leaves a client with a scope that no API owns', async () => {
-    const [kept, gone] = [freshName('kept'), freshName('gone')];
+    const [kept, gone] = [unique('kept'), unique('gone')];
     const identifier = await createApi([kept, gone]);
     const clientId = await createClient({ scope: `${kept} ${gone}` });
     expect(await registry.apis.update(identifier, { scopes: [kept] })).toEqual({
@@ -169,7 +170,7 @@ describe('deleting an API', () => {
   });
 
   test('is refused while clients have its scopes', async () => {
-    const scope = freshName('scope');
+    const scope = unique('scope');
     const identifier = await createApi([scope]);
     const clientId = await createClient({ scope });
     expect(await registry.apis.delete(identifier)).toMatchObject({
@@ -181,7 +182,7 @@ describe('deleting an API', () => {
 
   test('while a client is created for it leaves either the API or no client', async () => {
     for (let round = 0; round < 10; round += 1) {
-      const scope = freshName('scope');
+      const scope = unique('scope');
       const identifier = await createApi([scope]);
       const metadata = { ...serviceMetadata(), scope };
       const apis = round % 2 === 0 ? [identifier] : [];

@@ -1,14 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
-import {
-  accepted,
-  freshIdentifier,
-  freshName,
-  openRegistry,
-  type Registry,
-  serviceMetadata,
-  within,
-} from './registry.ts';
+import { unique } from '../../harness/factories.ts';
+import { until } from '../../harness/until.ts';
+import { accepted, freshIdentifier, openRegistry, type Registry, serviceMetadata } from './registry.ts';
 
 const A_SECOND = 1_000;
 
@@ -34,24 +28,32 @@ describe('within a second this node follows what another one', () => {
     const metadata = serviceMetadata();
     expect(await here.clients.find(metadata.client_id)).toBeUndefined();
     accepted(await elsewhere.clients.create({ metadata }));
-    await within(A_SECOND, async () => (await here.clients.find(metadata.client_id)) !== undefined);
+    await until(
+      'the client is known',
+      async () => (await here.clients.find(metadata.client_id)) !== undefined,
+      A_SECOND,
+    );
   });
 
   test('changes, rotates and deletes', async () => {
     const { client, secret = '' } = accepted(await elsewhere.clients.create({ metadata: serviceMetadata() }));
     const { id } = client;
-    await within(A_SECOND, () => here.clients.verifySecret(id, secret));
+    await until('the secret is good', () => here.clients.verifySecret(id, secret), A_SECOND);
 
     accepted(await elsewhere.clients.update(id, { metadata: { client_name: 'Renamed' } }));
-    await within(A_SECOND, async () => (await here.clients.find(id))?.metadata.client_name === 'Renamed');
+    await until(
+      'the name is known',
+      async () => (await here.clients.find(id))?.metadata.client_name === 'Renamed',
+      A_SECOND,
+    );
 
     const rotated = accepted(await elsewhere.clients.rotateSecret(id));
-    await within(A_SECOND, () => here.clients.verifySecret(id, rotated.secret));
+    await until('the new secret is good', () => here.clients.verifySecret(id, rotated.secret), A_SECOND);
     accepted(await elsewhere.clients.rotateSecret(id));
-    await within(A_SECOND, async () => !(await here.clients.verifySecret(id, secret)));
+    await until('the old secret is not good', async () => !(await here.clients.verifySecret(id, secret)), A_SECOND);
 
     accepted(await elsewhere.clients.delete(id));
-    await within(A_SECOND, async () => (await here.clients.find(id)) === undefined);
+    await until('the client is gone', async () => (await here.clients.find(id)) === undefined, A_SECOND);
   });
 
   test('does to APIs, and listeners hear of every state once', async () => {
@@ -61,12 +63,12 @@ describe('within a second this node follows what another one', () => {
     const identifier = freshIdentifier();
     const ttl = () => here.apis.all().find((api) => api.identifier === identifier)?.ttlSeconds;
 
-    accepted(await elsewhere.apis.create({ identifier, scopes: [freshName('s')], tokenFormat: 'jwt' }));
-    await within(A_SECOND, () => ttl() === 600);
+    accepted(await elsewhere.apis.create({ identifier, scopes: [unique('s')], tokenFormat: 'jwt' }));
+    await until('the API is known', () => ttl() === 600, A_SECOND);
     accepted(await elsewhere.apis.update(identifier, { ttlSeconds: 60 }));
-    await within(A_SECOND, () => ttl() === 60);
+    await until('its lifetime is known', () => ttl() === 60, A_SECOND);
     accepted(await elsewhere.apis.delete(identifier));
-    await within(A_SECOND, () => ttl() === undefined);
+    await until('the API is gone', () => ttl() === undefined, A_SECOND);
     expect(heard).toEqual([1, 1, 0]);
   });
 
@@ -77,9 +79,9 @@ describe('within a second this node follows what another one', () => {
     accepted(
       await elsewhere.apis.create({ identifier, scopes: [], tokenFormat: 'jwt', introspectionClientIds: [client.id] }),
     );
-    await within(A_SECOND, () => named()?.length === 1);
+    await until('the client may introspect', () => named()?.length === 1, A_SECOND);
     accepted(await elsewhere.clients.delete(client.id));
-    await within(A_SECOND, () => named()?.length === 0);
+    await until('the client may not introspect', () => named()?.length === 0, A_SECOND);
   });
 });
 
@@ -101,7 +103,7 @@ test('the listeners of the node that makes a change are not called again when th
   // Subscribed after the registry, so it hears of a change when the registry has dealt with it.
   here.changeFeed.subscribe('apis', (id) => void told.push(id));
   accepted(await here.apis.create({ identifier, scopes: [], tokenFormat: 'jwt' }));
-  await within(A_SECOND, () => told.includes(identifier) || told.includes(undefined));
+  await until('it is told', () => told.includes(identifier) || told.includes(undefined), A_SECOND);
   expect(heard).toHaveLength(1);
 });
 
@@ -117,7 +119,7 @@ test('a listener that could not take a change over is called again with the same
   accepted(await registry.apis.create({ identifier, scopes: [], tokenFormat: 'jwt' }));
   try {
     await registry.changeFeed.start();
-    await within(A_SECOND, () => calls.length > 1);
+    await until('the listener is called again', () => calls.length > 1, A_SECOND);
   } finally {
     await registry.changeFeed.close();
   }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
-import { accepted, freshIdentifier, freshName, openRegistry, type Registry, serviceMetadata } from './registry.ts';
+import { unique } from '../../harness/factories.ts';
+import { accepted, freshIdentifier, openRegistry, type Registry, serviceMetadata } from './registry.ts';
 
 let testDatabase: TestDatabase;
 let registry: Registry;
@@ -31,7 +32,7 @@ describe('creating a client', () => {
   test('registers it as it was given, with a secret that is shown this once', async () => {
     const api = await createApi('read');
     const metadata = {
-      client_id: freshName('app'),
+      client_id: unique('app'),
       client_name: 'Größte App 🧩',
       redirect_uris: ['https://app.example.com/callback'],
       grant_types: ['authorization_code', 'refresh_token'],
@@ -75,7 +76,7 @@ describe('creating a client', () => {
     const result = accepted(
       await registry.clients.create({
         metadata: {
-          client_id: freshName('spa'),
+          client_id: unique('spa'),
           redirect_uris: ['https://app.example.com/callback'],
           token_endpoint_auth_method: 'none',
         },
@@ -122,7 +123,7 @@ describe('creating a client', () => {
   });
 
   test('is refused with a scope that nobody owns, naming it', async () => {
-    const scope = freshName('owned');
+    const scope = unique('owned');
     await createApi(scope);
     const metadata = { ...serviceMetadata(), scope: `openid ${scope} nobodys` };
     expect(await registry.clients.create({ metadata })).toMatchObject({
@@ -187,7 +188,7 @@ describe('finding clients', () => {
   });
 
   test('lists them in the order of their ids, page by page', async () => {
-    const prefix = freshName('listed');
+    const prefix = unique('listed');
     const ids = ['C', 'a', 'b'].map((part) => `${prefix}-${part}`);
     for (const id of [...ids].reverse()) accepted(await registry.clients.create({ metadata: serviceMetadata(id) }));
     const listed = (await registry.clients.list()).map(({ id }) => id).filter((id) => id.startsWith(prefix));

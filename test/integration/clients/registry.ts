@@ -9,6 +9,7 @@ import {
 } from '../../../src/clients/index.ts';
 import { type ChangeFeed, createChangeFeed } from '../../../src/database/index.ts';
 import type { TestDatabase } from '../../harness/database.ts';
+import { unique } from '../../harness/factories.ts';
 import { silentLogger } from '../../harness/logger.ts';
 
 type AuditedChange = { action: string; clientId?: string; identifier?: string };
@@ -42,16 +43,12 @@ export function openRegistry(
   return { clients: createClients({ ...shared, validator }), apis: createApis(shared), changeFeed, audited, clock };
 }
 
-export function freshName(prefix: string): string {
-  return `${prefix}-${randomBytes(6).toString('hex')}`;
-}
-
 export function freshIdentifier(): string {
   return `urn:example:${randomBytes(6).toString('hex')}`;
 }
 
 /** Metadata of a confidential client with client credentials; the least that can be registered. */
-export function serviceMetadata(clientId = freshName('service')) {
+export function serviceMetadata(clientId = unique('service')) {
   return { client_id: clientId, grant_types: ['client_credentials'] };
 }
 
@@ -59,13 +56,4 @@ export function serviceMetadata(clientId = freshName('service')) {
 export function accepted<T extends { ok: boolean }>(result: T): Extract<T, { ok: true }> {
   if (!result.ok) throw new Error(`refused: ${JSON.stringify(result)}`);
   return result as Extract<T, { ok: true }>;
-}
-
-/** Resolves when the condition holds. @throws when it doesn't within that many milliseconds */
-export async function within(milliseconds: number, condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + milliseconds;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`did not come true within ${milliseconds} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }

@@ -46,7 +46,7 @@ describe('the connection that listens', () => {
   test('is closed when a start fails after it was made', async () => {
     await hideRevisions();
     await expect(feed().start()).rejects.toThrow();
-    await until(async () => (await listening()) === 0);
+    await until('nobody listens', async () => (await listening()) === 0);
   });
 
   test('is one alone, however often the look at the revisions behind it fails', async () => {
@@ -54,17 +54,17 @@ describe('the connection that listens', () => {
     await listener.start();
     await hideRevisions();
     await endListeningConnection();
-    await until(() => !listener.isListening());
+    await until('it does not listen', () => !listener.isListening());
     // As many attempts as fit: each would leave a connection behind.
     for (const deadline = Date.now() + 1_200; Date.now() < deadline; ) {
       expect(await listening()).toBeLessThanOrEqual(1);
     }
     expect(listener.isListening()).toBe(false);
     await showRevisions();
-    await until(() => listener.isListening());
+    await until('it listens', () => listener.isListening());
     expect(await listening()).toBe(1);
     await listener.close();
-    await until(async () => (await listening()) === 0);
+    await until('nobody listens', async () => (await listening()) === 0);
   });
 
   test('is not left open by a close while it is being made', async () => {
@@ -72,7 +72,7 @@ describe('the connection that listens', () => {
     const started = listener.start().catch(() => undefined);
     await listener.close();
     await started;
-    await until(async () => (await listening()) === 0);
+    await until('nobody listens', async () => (await listening()) === 0);
     expect(listener.isListening()).toBe(false);
   });
 });
@@ -94,11 +94,11 @@ describe('a message that is no change', () => {
     // A change whose own message is lost.
     await knex.raw(`insert into revisions (topic, revision) values ('clients', 7)`);
     await knex.raw('select pg_notify(?, ?)', ['tessera_changes', payload]);
-    await until(() => heard.length > 0);
+    await until('something is heard', () => heard.length > 0);
     expect(heard).toEqual([undefined]);
 
     await announceChange(knex, 'clients', 'someone');
-    await until(() => heard.includes('someone'));
+    await until('the change is heard', () => heard.includes('someone'));
   });
 
   test('of a topic that is not known here is passed over', async () => {
@@ -108,7 +108,7 @@ describe('a message that is no change', () => {
     await listener.start();
     await knex.raw('select pg_notify(?, ?)', ['tessera_changes', '{"topic":"of a newer version","revision":1}']);
     await announceChange(knex, 'clients', 'someone');
-    await until(() => heard.length > 0);
+    await until('something is heard', () => heard.length > 0);
     expect(heard).toEqual([undefined]);
   });
 });
@@ -120,7 +120,7 @@ describe('a change whose message is lost', () => {
   async function timeUntilHeard(change: () => Promise<unknown>, heard: readonly unknown[]): Promise<number> {
     const changed = performance.now();
     await change();
-    await until(() => heard.length > 0);
+    await until('something is heard', () => heard.length > 0);
     return performance.now() - changed;
   }
 
@@ -154,13 +154,13 @@ describe('a change whose message is lost', () => {
     });
 
     test('is the last: the feed says that it does not listen, and listens again on another connection', async () => {
-      await until(() => !listener.isListening());
+      await until('it does not listen', () => !listener.isListening());
       way.resume();
-      await until(() => listener.isListening());
+      await until('it listens', () => listener.isListening());
       await announceChange(knex, 'clients', 'first');
-      await until(() => heard.length > 0);
+      await until('something is heard', () => heard.length > 0);
       await announceChange(knex, 'clients', 'someone');
-      await until(() => heard.includes('someone'));
+      await until('the change is heard', () => heard.includes('someone'));
     });
 
     test('holds up no close', async () => {

@@ -7,17 +7,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import pg from 'pg';
 import { openEmbeddedDatabase } from '../../../src/database/embedded/index.ts';
 import { currentKeeper } from '../../../src/database/embedded/keeper-lock.ts';
+import { query } from '../../harness/database.ts';
+import { freshFolder } from '../../harness/fresh-folder.ts';
 import { silentLogger } from '../../harness/logger.ts';
-import {
-  freshFolder,
-  keeperPid,
-  noProcessTable,
-  postmasterPid,
-  processesOf,
-  query,
-  startUser,
-  until,
-} from './embedded-processes.ts';
+import { noProcessTable, processesOf } from '../../harness/process-table.ts';
+import { until } from '../../harness/until.ts';
+import { keeperPid, postmasterPid, startUser } from './embedded-processes.ts';
 
 if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.platform}: ${noProcessTable}\n`);
 
@@ -194,7 +189,7 @@ if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.pla
     const keeper = keeperPid(folder.path);
     const postmaster = postmasterPid(cluster());
     process.kill(keeper, 'SIGKILL');
-    await until('another keeper', () => keeperPid(folder.path) !== keeper);
+    await until('another keeper is there', () => keeperPid(folder.path) !== keeper);
     const second = startUser(folder.path);
     expect(await second.hears('opened')).toBe(database.url);
     await second.close();
@@ -233,7 +228,7 @@ if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.pla
     const database = await open();
     const keeper = keeperPid(folder.path);
     process.kill(keeper, 'SIGKILL');
-    await until('another keeper', () => keeperPid(folder.path) !== keeper);
+    await until('another keeper is there', () => keeperPid(folder.path) !== keeper);
     process.kill(postmasterPid(cluster()), 'SIGKILL');
     await answers(database.url);
     await database.close();

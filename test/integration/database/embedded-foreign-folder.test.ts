@@ -19,8 +19,9 @@ import { readClusterRecord } from '../../../src/database/embedded/cluster-record
 import { openEmbeddedDatabase } from '../../../src/database/embedded/index.ts';
 import { disownPostmasterFile, runningPostmaster } from '../../../src/database/embedded/postmaster-file.ts';
 import { openPrivateLog } from '../../../src/database/private-files.ts';
+import { freshFolder } from '../../harness/fresh-folder.ts';
 import { silentLogger } from '../../harness/logger.ts';
-import { freshFolder, isRoot } from './embedded-processes.ts';
+import { isRoot } from '../../harness/process-table.ts';
 
 if (!isRoot) process.stderr.write('not run: only root can be led astray by the owner of a folder\n');
 

@@ -8,8 +8,11 @@ import { binariesAt, locateBinaries } from '../../../src/database/embedded/binar
 import { canReach } from '../../../src/database/embedded/cluster-owner.ts';
 import { openEmbeddedDatabase } from '../../../src/database/embedded/index.ts';
 import { reachableBinaries } from '../../../src/database/embedded/reachable-binaries.ts';
+import { query } from '../../harness/database.ts';
+import { freshFolder } from '../../harness/fresh-folder.ts';
 import { silentLogger } from '../../harness/logger.ts';
-import { freshFolder, isRoot, query, startUser } from './embedded-processes.ts';
+import { isRoot } from '../../harness/process-table.ts';
+import { startUser } from './embedded-processes.ts';
 
 if (!isRoot) process.stderr.write('not run: only root can become another user\n');
 

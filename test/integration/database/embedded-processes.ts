@@ -1,50 +1,12 @@
-/** What the tests of the embedded database share: folders, user processes, and a look at the process table. */
+/** What the tests of the embedded database share: processes that use it, and which ones keep it. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import pg from 'pg';
+import { until } from '../../harness/until.ts';
 
-const DEADLINE_MS = 45_000;
 const userProgram = fileURLToPath(new URL('./embedded-user.ts', import.meta.url));
-
-/** Why the tests that read the process table don't run here; undefined where they do. */
-export const noProcessTable = process.platform === 'linux' ? undefined : 'it reads /proc, which only Linux has';
-export const isRoot = process.getuid?.() === 0;
-
-/** A fresh data directory; `remove` deletes it. Others may pass through, or root's database user couldn't reach it. */
-export function freshFolder(name = 'data', parent = tmpdir()): { path: string; remove(): void } {
-  const base = mkdtempSync(join(parent, 'tessera-embedded-'));
-  chmodSync(base, 0o711);
-  const path = join(base, name);
-  mkdirSync(path, { recursive: true, mode: 0o711 });
-  return { path, remove: () => rmSync(base, { recursive: true, force: true }) };
-}
-
-export async function until<T>(what: string, look: () => T | Promise<T>): Promise<NonNullable<T>> {
-  const deadline = Date.now() + DEADLINE_MS;
-  for (;;) {
-    const seen = await look();
-    if (seen) return seen;
-    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`);
-    await delay(20);
-  }
-}
-
-/** One statement on a connection of its own. */
-export async function query(url: string, statement: string): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url });
-  client.on('error', () => undefined);
-  await client.connect();
-  try {
-    return (await client.query(statement)).rows;
-  } finally {
-    await client.end();
-  }
-}
 
 export type UserProcess = Readonly<{
   pid: number;
@@ -88,28 +50,11 @@ export function startUser(dataDirectory: string, identity: { uid?: number; gid?:
   };
 }
 
-/** Processes that belong to the data directory: keeper, initdb, PostgreSQL and its helpers (which work in its folder). */
-export function processesOf(dataDirectory: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => {
-      try {
-        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-        const isZombie = stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
-        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-        return (
-          !isZombie && (command.includes(dataDirectory) || readlinkSync(`/proc/${pid}/cwd`).startsWith(dataDirectory))
-        );
-      } catch {
-        return false;
-      }
-    });
-}
-
 export function keeperPid(dataDirectory: string): number {
   const folder = join(dataDirectory, 'postgres-keeper');
-  const newest = Math.max(...readdirSync(folder).map((name) => Number.parseInt(name, 10) || 0));
+  // Beside a claim may lie one that is being written, under a longer name.
+  const claims = readdirSync(folder).filter((name) => /^\d+\.json$/.test(name));
+  const newest = Math.max(...claims.map((name) => Number.parseInt(name, 10)));
   return JSON.parse(readFileSync(join(folder, `${newest}.json`), 'utf8')).keeper.pid;
 }
 

@@ -3,8 +3,12 @@ import { createServer } from 'node:net';
 import { join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { openEmbeddedDatabase } from '../../../src/database/embedded/index.ts';
+import { query } from '../../harness/database.ts';
+import { freshFolder } from '../../harness/fresh-folder.ts';
 import { silentLogger } from '../../harness/logger.ts';
-import { freshFolder, noProcessTable, processesOf, query, startUser, until } from './embedded-processes.ts';
+import { noProcessTable, processesOf } from '../../harness/process-table.ts';
+import { until } from '../../harness/until.ts';
+import { startUser } from './embedded-processes.ts';
 
 describe('the embedded database', () => {
   let folder: ReturnType<typeof freshFolder>;

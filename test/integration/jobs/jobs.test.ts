@@ -44,7 +44,7 @@ describe('the scheduled work', () => {
       return sizes.length === 1 ? batchSize : 0;
     });
     await jobs.start();
-    await until(() => sizes.length >= 4);
+    await until('it has swept four times', () => sizes.length >= 4);
     expect(new Set(sizes)).toEqual(new Set([10]));
   });
 
@@ -52,7 +52,7 @@ describe('the scheduled work', () => {
     let sweeps = 0;
     const { jobs, lines } = node(async () => ++sweeps, { intervalSeconds: 365 * 24 * 3_600 });
     await jobs.start();
-    await until(() => sweeps > 0);
+    await until('it sweeps', () => sweeps > 0);
     expect(sweeps).toBe(1);
     expect(requestPeriodMs(365 * 24 * 3_600)).toBeLessThan(2 ** 31);
     expect(lines.filter(({ level }) => Number(level) >= 40)).toEqual([]);
@@ -71,11 +71,11 @@ describe('the scheduled work', () => {
     };
     const nodes = [node(sweep), node(sweep)];
     await Promise.all(nodes.map(({ jobs }) => jobs.start()));
-    await until(() => sweeps > 0);
+    await until('it sweeps', () => sweeps > 0);
     await new Promise((resolve) => setTimeout(resolve, 2_500));
     expect(sweeps).toBe(1);
     finish();
-    await until(() => sweeps > 1);
+    await until('it sweeps again', () => sweeps > 1);
   });
 
   test('runs once per interval, however many nodes there are', async () => {
@@ -89,7 +89,7 @@ describe('the scheduled work', () => {
       // Out of step with one another, as nodes are.
       await new Promise((resolve) => setTimeout(resolve, 300));
     }
-    await until(() => sweptAt.length >= 5);
+    await until('they have swept five times', () => sweptAt.length >= 5);
     const seconds = ((sweptAt.at(-1) ?? 0) - (sweptAt[0] ?? 0)) / 1_000;
     expect(sweptAt.length).toBeLessThanOrEqual(seconds + 2);
   });
@@ -106,7 +106,7 @@ describe('the scheduled work', () => {
     });
     const { jobs, lines } = node([sweepOf('artifacts'), sweepOf('attempts')]);
     await jobs.start();
-    await until(() => left.artifacts === 0 && left.attempts === 0 && lines.length >= 2);
+    await until('nothing is left', () => left.artifacts === 0 && left.attempts === 0 && lines.length >= 2);
     expect(lines.map(({ sweep, removed }) => ({ sweep, removed }))).toEqual([
       { sweep: 'artifacts', removed: 25 },
       { sweep: 'attempts', removed: 12 },
@@ -138,10 +138,10 @@ describe('the scheduled work', () => {
       { intervalSeconds: 2 },
     );
     await jobs.start();
-    await until(() => order.includes('attempts'));
+    await until('the attempts are swept', () => order.includes('attempts'));
     // In 0.8 s, by time and not by their number.
     expect(order.indexOf('attempts')).toBeGreaterThan(100);
-    await until(() => lines.length > 0);
+    await until('it is logged', () => lines.length > 0);
     expect(lines[0]).toMatchObject({ sweep: 'artifacts', removed: 10 * order.indexOf('attempts') });
   });
 
@@ -152,7 +152,7 @@ describe('the scheduled work', () => {
       { name: 'attempts', sweep: async () => (others++ === 0 ? 3 : 0) },
     ]);
     await jobs.start();
-    await until(() => others > 0 && lines.length >= 2);
+    await until('the others are swept', () => others > 0 && lines.length >= 2);
     expect(lines).toContainEqual(expect.objectContaining({ level: 40, sweep: 'artifacts' }));
     expect(lines).toContainEqual(expect.objectContaining({ level: 30, sweep: 'attempts', removed: 3 }));
   });
@@ -165,7 +165,7 @@ describe('the scheduled work', () => {
       return 0;
     });
     await jobs.start();
-    await until(() => sweeps >= 2);
+    await until('it sweeps again', () => sweeps >= 2);
     expect(lines).toContainEqual(
       expect.objectContaining({ level: 40, err: expect.objectContaining({ message: 'deadlock detected' }) }),
     );
@@ -179,19 +179,19 @@ describe('the scheduled work', () => {
       return batchSize;
     });
     await jobs.start();
-    await until(() => batches >= 2);
+    await until('it sweeps', () => batches >= 2);
     const startedAt = Date.now();
     await jobs.stop();
     const atStop = batches;
     expect(Date.now() - startedAt).toBeLessThan(1_500);
-    await until(async () => (await connections()) === 0);
+    await until('no connection is left', async () => (await connections()) === 0);
     expect(batches).toBe(atStop);
   });
 
   test('a database that is away at the start is waited for, and waiting ends at once when told to stop', async () => {
     const { jobs, lines } = node(async () => 0, { url: 'postgres://tessera:secret@127.0.0.1:1/tessera' });
     const started = jobs.start();
-    await until(() => lines.find(({ level }) => level === 40));
+    await until('it warns', () => lines.find(({ level }) => level === 40));
     const startedAt = Date.now();
     await jobs.stop();
     await started;
@@ -206,7 +206,7 @@ describe('the scheduled work', () => {
       return 0;
     });
     await jobs.start();
-    await until(() => sweeps >= 1);
+    await until('it sweeps', () => sweeps >= 1);
     const name = new URL(place.url).pathname.slice(1);
     await asSuperuser(`alter database ${name} allow_connections false`);
     await asSuperuser(
@@ -215,7 +215,7 @@ describe('the scheduled work', () => {
     await new Promise((resolve) => setTimeout(resolve, 1_500));
     await asSuperuser(`alter database ${name} allow_connections true`);
     const before = sweeps;
-    await until(() => sweeps > before, 20_000);
+    await until('it sweeps again', () => sweeps > before);
   });
 
   test('stopping what was never started does no harm', async () => {

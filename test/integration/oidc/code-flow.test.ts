@@ -153,7 +153,7 @@ describe('an authorization code', () => {
       const person = await createTestAccount(domains);
       const { code, verifier } = await codeFor(issuer, client, person);
       const expiredAt = Math.floor(Date.now() / 1000) + 1;
-      await until(() => Math.floor(Date.now() / 1000) > expiredAt);
+      await until('the code has expired', () => Math.floor(Date.now() / 1000) > expiredAt);
       expect(await redeem(issuer, client, code, verifier)).toMatchObject({
         status: 400,
         body: { error: 'invalid_grant' },

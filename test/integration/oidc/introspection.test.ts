@@ -343,7 +343,7 @@ describe('a caller', () => {
           [id],
         );
       }
-      await until(async () => {
+      await until('both are refused', async () => {
         const answers = await Promise.all(
           callers.map(({ id }) => introspect(server.issuer, { id, secret: '' }, token)),
         );

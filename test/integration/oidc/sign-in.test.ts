@@ -61,7 +61,7 @@ describe('prompt', () => {
   test('login asks for the password again, and the ID token says when it was given', async () => {
     const credentials = await createTestAccount(server.domains);
     const { person, authTime } = await signedIn(credentials);
-    await until(() => Math.floor(Date.now() / 1000) > authTime);
+    await until('a second has passed', () => Math.floor(Date.now() / 1000) > authTime);
     const { html, url, request } = await ask(person, { prompt: 'login' });
     expect(isSignIn(html)).toBe(true);
     expect(url).toMatch(/\/interaction\//);
@@ -93,7 +93,7 @@ describe('max_age', () => {
   test('asks only those whose sign-in is older', async () => {
     const { person } = await signedIn(await createTestAccount(server.domains));
     expect((await ask(person, { max_age: '10000' })).back?.get('code')).toBeTruthy();
-    await until(async () => isSignIn((await ask(person, { max_age: '1' })).html));
+    await until('the sign-in is too old', async () => isSignIn((await ask(person, { max_age: '1' })).html));
     const { back } = await ask(person, { max_age: '1', prompt: 'none' });
     expect(back?.get('error')).toBe('login_required');
   });

@@ -131,7 +131,7 @@ describe('health', () => {
     expect((await ready()).status).toBe(503);
     expect(asked).toBe(1);
     answerLate(true);
-    await until(async () => (await ready()).status === 200);
+    await until('it is ready', async () => (await ready()).status === 200);
   });
 
   test('a warning is told but leaves the node ready', async () => {

@@ -36,7 +36,7 @@ async function start(handler: Middleware, options: { isTrustedProxy?: (address: 
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return { url, lines, text, registry: metrics.registry, seen: () => until(() => lines[0]) };
+  return { url, lines, text, registry: metrics.registry, seen: () => until('a request is logged', () => lines[0]) };
 }
 
 describe('the request log', () => {
@@ -94,7 +94,7 @@ describe('the request log', () => {
     });
     await fetch(`${url}/fault`);
     await fetch(`${url}/refusal`);
-    await until(() => lines[1]);
+    await until('two requests are logged', () => lines[1]);
     expect(lines[0]).toMatchObject({ level: 50, status: 500, err: { message: 'the disk is full' } });
     expect(lines[1]).toMatchObject({ level: 30, status: 403 });
     expect(lines[1]).not.toHaveProperty('err');
@@ -160,7 +160,7 @@ describe('the request metrics', () => {
     await fetch(`${url}/token`, { method: 'POST' });
     await fetch(`${url}/token`, { method: 'OPTIONS' });
     await fetch(`${url}/${'x'.repeat(30)}`);
-    await until(() => lines[2]);
+    await until('three requests are logged', () => lines[2]);
     const text = await registry.metrics();
     expect(text).toContain('tessera_token_requests_total{grant_type="client_credentials",outcome="ok"} 1');
     expect(text).toContain('tessera_http_requests_total{endpoint="token",method="OPTIONS",status="204"} 1');
