@@ -5,6 +5,7 @@ import { type Audit, type AuditEvent, createAudit } from '../../../src/audit/ind
 import { openDatabase } from '../../../src/database/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { silentLogger } from '../../harness/logger.ts';
+import { until } from '../../harness/until.ts';
 
 let testDatabase: TestDatabase;
 let audit: Audit;
@@ -187,11 +188,10 @@ describe('closing', () => {
     const start = await startingPoint();
     const clientId = freshId();
     audit.enqueue(issued(clientId));
-    const deadline = performance.now() + 10_000;
-    let records = await audit.tail({ limit: 9, afterId: start });
-    while (records.length === 0 && performance.now() < deadline) {
-      records = await audit.tail({ limit: 9, afterId: start });
-    }
+    const records = await until('something is recorded', async () => {
+      const tail = await audit.tail({ limit: 9, afterId: start });
+      return tail.length > 0 && tail;
+    });
     expect(records.map((record) => record.clientId)).toEqual([clientId]);
   });
 });

@@ -63,10 +63,8 @@ if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.pla
   test('a killed user that was the only one leaves no process behind', async () => {
     const user = startUser(folder.path);
     await user.hears('opened');
-    const killedAt = Date.now();
     user.child.kill('SIGKILL');
     await allGone();
-    expect(Date.now() - killedAt).toBeLessThan(3_000);
   });
 
   test('a user that is killed while the first cluster is made leaves one that can be opened', async () => {

@@ -1,9 +1,14 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { createJobs, type Jobs, type Sweep } from '../../../src/jobs/index.ts';
 import { requestPeriodMs, sweepLimitMs } from '../../../src/jobs/jobs.ts';
 import { asSuperuser, openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { recordingLogger } from '../../harness/log-lines.ts';
 import { until } from '../../harness/until.ts';
+
+/** How long pg-boss may take to end, and the pause between attempts to start, at the least. */
+const GRACE_MS = 2_000;
+const RETRY_DELAY_MS = 2_000;
 
 let place: TestDatabase;
 const running: Jobs[] = [];
@@ -34,6 +39,21 @@ async function connections(): Promise<number> {
     `select count(*) from pg_stat_activity where application_name = 'tessera jobs' and datname = current_database()`,
   );
   return Number(rows[0]?.count);
+}
+
+/** Requests for a sweep that were taken, and how many seconds they were made in. */
+async function requests(): Promise<{ states: string[]; seconds: number }> {
+  const { rows } = await place.database.knex.raw<{ rows: { state: string; second: string }[] }>(
+    `select state, date_trunc('second', created_on)::text as second from pgboss.job`,
+  );
+  return { states: rows.map(({ state }) => state), seconds: new Set(rows.map(({ second }) => second)).size };
+}
+
+async function hasNextSecondBegun(): Promise<boolean> {
+  const { rows } = await place.database.knex.raw<{ rows: { is_over: boolean }[] }>(
+    `select date_trunc('second', now()) > date_trunc('second', max(created_on)) as is_over from pgboss.job`,
+  );
+  return rows[0]?.is_over ?? false;
 }
 
 describe('the scheduled work', () => {
@@ -69,29 +89,29 @@ describe('the scheduled work', () => {
       await finished;
       return 0;
     };
-    const nodes = [node(sweep), node(sweep)];
-    await Promise.all(nodes.map(({ jobs }) => jobs.start()));
+    await node(sweep).jobs.start();
     await until('it sweeps', () => sweeps > 0);
-    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    await until('the interval is over', hasNextSecondBegun);
+    // Each asks for a sweep of its own interval as it starts.
+    for (const { jobs } of [node(sweep), node(sweep)]) await jobs.start();
+    expect((await requests()).states).toEqual(['active']);
     expect(sweeps).toBe(1);
     finish();
     await until('it sweeps again', () => sweeps > 1);
   });
 
   test('runs once per interval, however many nodes there are', async () => {
-    const sweptAt: number[] = [];
+    let sweeps = 0;
     const sweep = async () => {
-      sweptAt.push(Date.now());
+      sweeps++;
       return 0;
     };
-    for (const { jobs } of [node(sweep), node(sweep), node(sweep)]) {
-      await jobs.start();
-      // Out of step with one another, as nodes are.
-      await new Promise((resolve) => setTimeout(resolve, 300));
-    }
-    await until('they have swept five times', () => sweptAt.length >= 5);
-    const seconds = ((sweptAt.at(-1) ?? 0) - (sweptAt[0] ?? 0)) / 1_000;
-    expect(sweptAt.length).toBeLessThanOrEqual(seconds + 2);
+    // One after the other, and so out of step, as nodes are.
+    for (const { jobs } of [node(sweep), node(sweep), node(sweep)]) await jobs.start();
+    await until('they have swept four times', () => sweeps >= 4);
+    const { states, seconds } = await requests();
+    expect(states.length).toBeGreaterThanOrEqual(4);
+    expect(seconds).toBe(states.length);
   });
 
   test('every kind of row is swept to its end, and logged by its name with how many were removed', async () => {
@@ -172,36 +192,38 @@ describe('the scheduled work', () => {
   });
 
   test('stops quickly after the batch in hand, and leaves no connection', async () => {
-    let batches = 0;
-    const { jobs } = node(async (batchSize) => {
-      batches++;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      return batchSize;
-    });
+    const events: string[] = [];
+    const inHand = Promise.withResolvers<void>();
+    const { jobs } = node(
+      async (batchSize) => {
+        events.push('a batch begins');
+        if (events.length > 1) await inHand.promise;
+        events.push('a batch ends');
+        return batchSize;
+      },
+      { intervalSeconds: 60 },
+    );
     await jobs.start();
-    await until('it sweeps', () => batches >= 2);
-    const startedAt = Date.now();
-    await jobs.stop();
-    const atStop = batches;
-    expect(Date.now() - startedAt).toBeLessThan(1_500);
+    await until('the second batch is in hand', () => events.length === 3);
+    const stopped = jobs.stop().then(() => events.push('stopped'));
+    inHand.resolve();
+    await Promise.race([stopped, delay(GRACE_MS, undefined, { ref: false }).then(() => events.push('cut off'))]);
     await until('no connection is left', async () => (await connections()) === 0);
-    expect(batches).toBe(atStop);
+    expect(events).toEqual(['a batch begins', 'a batch ends', 'a batch begins', 'a batch ends', 'stopped']);
   });
 
   test('a database that is away at the start is waited for, and waiting ends at once when told to stop', async () => {
     const { jobs, lines } = node(async () => 0, { url: 'postgres://tessera:secret@127.0.0.1:1/tessera' });
     const started = jobs.start();
     await until('it warns', () => lines.find(({ level }) => level === 40));
-    const startedAt = Date.now();
-    await jobs.stop();
-    await started;
-    expect(Date.now() - startedAt).toBeLessThan(1_500);
+    const ended = Promise.all([jobs.stop(), started]).then(() => 'stopped');
+    expect(await Promise.race([ended, delay(RETRY_DELAY_MS, 'tries again', { ref: false })])).toBe('stopped');
     expect(JSON.stringify(lines)).not.toContain('secret');
   });
 
   test('an outage ends neither the process nor the work: it goes on by itself', async () => {
     let sweeps = 0;
-    const { jobs } = node(async () => {
+    const { jobs, lines } = node(async () => {
       sweeps++;
       return 0;
     });
@@ -212,7 +234,11 @@ describe('the scheduled work', () => {
     await asSuperuser(
       `select pg_terminate_backend(pid) from pg_stat_activity where datname = '${name}' and application_name = 'tessera jobs'`,
     );
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await until('a sweep could not be asked for', () =>
+      lines.some(
+        ({ level, err }) => level === 40 && JSON.stringify(err).includes('not currently accepting connections'),
+      ),
+    );
     await asSuperuser(`alter database ${name} allow_connections true`);
     const before = sweeps;
     await until('it sweeps again', () => sweeps > before);
