@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { type Database, migrateUp, openDatabase } from '../../src/database/index.ts';
-import { silentLogger } from './logger.ts';
+import { silentLogger } from './loggers.ts';
 
 /** Set by the global setup, or by hand to use a PostgreSQL that is running already. */
 const SERVER_URL_VARIABLE = 'TEST_DATABASE_URL';

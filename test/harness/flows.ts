@@ -1,6 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { REDIRECT_URI, type TestClient } from './factories.ts';
+import { REDIRECT_URI } from './factories.ts';
 import { Person } from './person.ts';
+import { type Client, redeem, type Tokens } from './token-requests.ts';
+
+type Credentials = { login: string; password: string };
 
 export type AuthorizationRequest = { url: string; verifier: string; state: string; nonce: string };
 
@@ -38,7 +41,7 @@ export function authorizationRequest(
 export async function authorize(
   person: Person,
   request: Pick<AuthorizationRequest, 'url'>,
-  credentials: { login: string; password: string },
+  credentials: Credentials,
 ): Promise<URL> {
   let page = await person.open(request.url);
   for (let steps = 0; steps < 4 && page.html !== ''; steps += 1) {
@@ -53,67 +56,29 @@ export async function authorize(
   return new URL(page.url);
 }
 
-export type Tokens = {
-  access_token: string;
-  expires_in: number;
-  token_type: string;
-  id_token?: string;
-  refresh_token?: string;
-  scope?: string;
-};
-
-/** A POST with form parameters, authenticated as a client by HTTP Basic where it has a secret. */
-export async function post(
-  url: string,
-  client: Pick<TestClient, 'id' | 'secret'> | undefined,
-  parameters: Record<string, string | undefined>,
-): Promise<{ status: number; body: Record<string, unknown>; headers: Headers }> {
-  const form = new URLSearchParams();
-  for (const [name, value] of Object.entries(parameters)) if (value !== undefined) form.set(name, value);
-  const headers: Record<string, string> = { accept: 'application/json' };
-  if (client?.secret) {
-    const credentials = `${encodeURIComponent(client.id)}:${encodeURIComponent(client.secret)}`;
-    headers.authorization = `Basic ${Buffer.from(credentials).toString('base64')}`;
-  } else if (client !== undefined) {
-    form.set('client_id', client.id);
-  }
-  const response = await fetch(url, { method: 'POST', headers, body: form });
-  const text = await response.text();
-  return { status: response.status, body: text === '' ? {} : JSON.parse(text), headers: response.headers };
-}
-
-export function redeem(
+/** Signs in and consents as far as each is asked for. @returns the code and what is needed to redeem it */
+export async function codeFor(
   issuer: string,
-  client: Pick<TestClient, 'id' | 'secret'>,
-  code: string,
-  verifier: string,
-  extra: Record<string, string> = {},
-) {
-  return post(`${issuer}/token`, client, {
-    grant_type: 'authorization_code',
-    code,
-    redirect_uri: REDIRECT_URI,
-    code_verifier: verifier,
-    ...extra,
-  });
+  client: Client,
+  credentials: Credentials,
+  options: { parameters?: Record<string, string | undefined>; person?: Person } = {},
+): Promise<{ code: string; verifier: string; state: string; nonce: string }> {
+  const request = authorizationRequest(issuer, client.id, options.parameters);
+  const back = await authorize(options.person ?? new Person(), request, credentials);
+  const code = back.searchParams.get('code');
+  if (code === null) throw new Error(`no code: ${back.href}`);
+  return { code, verifier: request.verifier, state: request.state, nonce: request.nonce };
 }
 
 /** The whole way: sign in, consent, redeem. */
 export async function signInForTokens(
   issuer: string,
-  client: Pick<TestClient, 'id' | 'secret'>,
-  credentials: { login: string; password: string },
+  client: Client,
+  credentials: Credentials,
   options: { parameters?: Record<string, string>; person?: Person; redemption?: Record<string, string> } = {},
 ): Promise<Tokens> {
-  const request = authorizationRequest(issuer, client.id, options.parameters);
-  const back = await authorize(options.person ?? new Person(), request, credentials);
-  const code = back.searchParams.get('code');
-  if (code === null) throw new Error(`no code: ${back.href}`);
-  const { status, body } = await redeem(issuer, client, code, request.verifier, options.redemption);
+  const { code, verifier } = await codeFor(issuer, client, credentials, options);
+  const { status, body } = await redeem(issuer, client, code, verifier, options.redemption);
   if (status !== 200) throw new Error(`no tokens: ${JSON.stringify(body)}`);
   return body as Tokens;
-}
-
-export function introspect(issuer: string, client: Pick<TestClient, 'id' | 'secret'>, token: string) {
-  return post(`${issuer}/introspect`, client, { token });
 }

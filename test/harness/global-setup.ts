@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { openEmbeddedDatabase } from '../../src/database/embedded/index.ts';
 import { migrateUp, openDatabase } from '../../src/database/index.ts';
 import { asSuperuser } from './database.ts';
-import { silentLogger } from './logger.ts';
+import { silentLogger } from './loggers.ts';
 
 declare global {
   var closeTestServer: (() => Promise<void>) | undefined;

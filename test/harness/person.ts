@@ -83,6 +83,11 @@ function formsIn(html: string): Form[] {
   );
 }
 
+/** The OAuth error code that a page shows to programs; undefined where it is no error page. */
+export function errorOnPage(html: string): string | undefined {
+  return /\bdata-error="([^"]*)"/.exec(html)?.[1];
+}
+
 function unescapeHtml(text: string): string {
   const named: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"' };
   return text.replace(/&(?:#(\d+)|(\w+));/g, (all, code?: string, name?: string) =>

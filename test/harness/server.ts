@@ -6,7 +6,7 @@ import { type Clock, loadConfig } from '../../src/config/index.ts';
 import { openDatabase } from '../../src/database/index.ts';
 import type { Logger } from '../../src/telemetry/index.ts';
 import { openTestDatabase } from './database.ts';
-import { silentLogger } from './logger.ts';
+import { silentLogger } from './loggers.ts';
 
 export type TestServer = {
   issuer: string;

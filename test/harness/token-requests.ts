@@ -1,23 +1,51 @@
-import type { TestClient } from './factories.ts';
-import { authorizationRequest, authorize, post } from './flows.ts';
-import { Person } from './person.ts';
+import { REDIRECT_URI, type TestClient } from './factories.ts';
 
-type Client = Pick<TestClient, 'id' | 'secret'>;
-type Credentials = { login: string; password: string };
-type Answer = Awaited<ReturnType<typeof post>>;
+export type Client = Pick<TestClient, 'id' | 'secret'>;
+export type Answer = { status: number; body: Record<string, unknown>; headers: Headers };
 
-/** Signs in and consents as far as each is asked for. @returns the code and what is needed to redeem it */
-export async function codeFor(
+export type Tokens = {
+  access_token: string;
+  expires_in: number;
+  token_type: string;
+  id_token?: string;
+  refresh_token?: string;
+  scope?: string;
+};
+
+/** A POST with form parameters, authenticated as a client by HTTP Basic where it has a secret. */
+export async function post(
+  url: string,
+  client: Client | undefined,
+  parameters: Record<string, string | undefined>,
+): Promise<Answer> {
+  const form = new URLSearchParams();
+  for (const [name, value] of Object.entries(parameters)) if (value !== undefined) form.set(name, value);
+  const headers: Record<string, string> = { accept: 'application/json' };
+  if (client?.secret) {
+    const credentials = `${encodeURIComponent(client.id)}:${encodeURIComponent(client.secret)}`;
+    headers.authorization = `Basic ${Buffer.from(credentials).toString('base64')}`;
+  } else if (client !== undefined) {
+    form.set('client_id', client.id);
+  }
+  const response = await fetch(url, { method: 'POST', headers, body: form });
+  const text = await response.text();
+  return { status: response.status, body: text === '' ? {} : JSON.parse(text), headers: response.headers };
+}
+
+export function redeem(
   issuer: string,
   client: Client,
-  credentials: Credentials,
-  options: { parameters?: Record<string, string | undefined>; person?: Person } = {},
-): Promise<{ code: string; verifier: string; state: string; nonce: string }> {
-  const request = authorizationRequest(issuer, client.id, options.parameters);
-  const back = await authorize(options.person ?? new Person(), request, credentials);
-  const code = back.searchParams.get('code');
-  if (code === null) throw new Error(`no code: ${back.href}`);
-  return { code, verifier: request.verifier, state: request.state, nonce: request.nonce };
+  code: string,
+  verifier: string,
+  extra: Record<string, string> = {},
+): Promise<Answer> {
+  return post(`${issuer}/token`, client, {
+    grant_type: 'authorization_code',
+    code,
+    redirect_uri: REDIRECT_URI,
+    code_verifier: verifier,
+    ...extra,
+  });
 }
 
 export function refresh(
@@ -52,25 +80,21 @@ export function revoke(issuer: string, client: Client, token: string): Promise<A
   return post(`${issuer}/revoke`, client, { token });
 }
 
+export function introspect(issuer: string, client: Client, token: string | undefined): Promise<Answer> {
+  return post(`${issuer}/introspect`, client, { token });
+}
+
 export async function isActive(issuer: string, client: Client, token: string | undefined): Promise<unknown> {
-  const { status, body } = await post(`${issuer}/introspect`, client, { token });
+  const { status, body } = await introspect(issuer, client, token);
   if (status !== 200) throw new Error(`no introspection: ${status} ${JSON.stringify(body)}`);
   return body.active;
 }
 
-export async function userinfo(
-  issuer: string,
-  accessToken: string,
-): Promise<{ status: number; body: Record<string, unknown>; headers: Headers }> {
+export async function userinfo(issuer: string, accessToken: string): Promise<Answer> {
   const response = await fetch(`${issuer}/userinfo`, { headers: { authorization: `Bearer ${accessToken}` } });
   return {
     status: response.status,
     body: (await response.json()) as Record<string, unknown>,
     headers: response.headers,
   };
-}
-
-/** The OAuth error code that a page shows to programs; undefined where it is no error page. */
-export function errorOnPage(html: string): string | undefined {
-  return /\bdata-error="([^"]*)"/.exec(html)?.[1];
 }

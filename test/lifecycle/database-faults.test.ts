@@ -2,12 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { openEmbeddedDatabase } from '../../src/database/embedded/index.ts';
 import { demoClients } from '../../src/playground/demo-data.ts';
-import { post } from '../harness/flows.ts';
 import { freshFolder } from '../harness/fresh-folder.ts';
-import { silentLogger } from '../harness/logger.ts';
+import { silentLogger } from '../harness/loggers.ts';
 import { noProcessLeft, type ServerProcess, startServerProcess } from '../harness/process.ts';
 import { noProcessTable, processesOf } from '../harness/process-table.ts';
-import { clientCredentials, revoke, serviceToken } from '../harness/token-requests.ts';
+import { clientCredentials, post, revoke, serviceToken } from '../harness/token-requests.ts';
 import { until } from '../harness/until.ts';
 import { keeperPid } from '../integration/database/embedded-processes.ts';
 

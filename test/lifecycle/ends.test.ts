@@ -4,7 +4,6 @@ import pg from 'pg';
 import { demoClients } from '../../src/playground/demo-data.ts';
 import { openTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { openDatabaseWay } from '../harness/database-way.ts';
-import { introspect } from '../harness/flows.ts';
 import { freshFolder } from '../harness/fresh-folder.ts';
 import {
   isListening,
@@ -14,7 +13,7 @@ import {
   type ServerProcessOptions,
   startServerProcess,
 } from '../harness/process.ts';
-import { serviceToken } from '../harness/token-requests.ts';
+import { introspect, serviceToken } from '../harness/token-requests.ts';
 import { until } from '../harness/until.ts';
 
 const IS_GOOD_END = { exitCode: 0, signal: null };

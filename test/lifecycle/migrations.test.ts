@@ -8,11 +8,10 @@ import type { Knex } from 'knex';
 import { type Database, migrateDown, migrateUp, migrationStatus, openDatabase } from '../../src/database/index.ts';
 import { demoClients } from '../../src/playground/demo-data.ts';
 import { openTestDatabase, query, type TestDatabase } from '../harness/database.ts';
-import { introspect } from '../harness/flows.ts';
-import { silentLogger } from '../harness/logger.ts';
+import { silentLogger } from '../harness/loggers.ts';
 import { CHECKOUT, freePort, startServerProcess } from '../harness/process.ts';
 import { isRoot } from '../harness/process-table.ts';
-import { serviceToken } from '../harness/token-requests.ts';
+import { introspect, serviceToken } from '../harness/token-requests.ts';
 import { until } from '../harness/until.ts';
 
 const OLDEST_SUPPORTED = 15;

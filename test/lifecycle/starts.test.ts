@@ -6,7 +6,6 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { canReach } from '../../src/database/embedded/cluster-owner.ts';
 import { demoClients, demoSignIn } from '../../src/playground/demo-data.ts';
 import { openTestDatabase, testServerUrl } from '../harness/database.ts';
-import { introspect } from '../harness/flows.ts';
 import { freshFolder } from '../harness/fresh-folder.ts';
 import {
   CHECKOUT,
@@ -19,7 +18,7 @@ import {
   startServerProcess,
 } from '../harness/process.ts';
 import { isRoot } from '../harness/process-table.ts';
-import { serviceToken } from '../harness/token-requests.ts';
+import { introspect, serviceToken } from '../harness/token-requests.ts';
 
 const IS_GOOD_END = { exitCode: 0, signal: null };
 

@@ -8,10 +8,10 @@ import {
   createTestClient,
   type TestClient,
 } from '../harness/factories.ts';
-import { authorizationRequest, introspect, signInForTokens } from '../harness/flows.ts';
-import { Person } from '../harness/person.ts';
+import { authorizationRequest, signInForTokens } from '../harness/flows.ts';
+import { errorOnPage, Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
-import { errorOnPage, userinfo } from '../harness/token-requests.ts';
+import { introspect, userinfo } from '../harness/token-requests.ts';
 import { ENDPOINTS, type EndpointPath } from './endpoints.ts';
 import { basic, FORM, formBody, type RawAnswer, rawRequest } from './raw-http.ts';
 

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { createTestAccount, createTestApi, createTestClient, REDIRECT_URI, unique } from '../harness/factories.ts';
-import { authorizationRequest, introspect, post, redeem } from '../harness/flows.ts';
+import { authorizationRequest, codeFor } from '../harness/flows.ts';
 import { Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
-import { codeFor, isActive, refresh, revoke, userinfo } from '../harness/token-requests.ts';
+import { introspect, isActive, post, redeem, refresh, revoke, userinfo } from '../harness/token-requests.ts';
 
 /** What RFC 9700 asks of an authorization server and no other file here shows. docs/security.md has the whole list. */
 let server: TestServer;

@@ -1,15 +1,16 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { asSuperuser } from '../harness/database.ts';
 import { createTestAccount, createTestApi, createTestClient, type TestClient } from '../harness/factories.ts';
-import { authorizationRequest, introspect, post, redeem } from '../harness/flows.ts';
-import { recordingLogger } from '../harness/log-lines.ts';
-import { Person } from '../harness/person.ts';
+import { authorizationRequest, codeFor } from '../harness/flows.ts';
+import { recordingLogger } from '../harness/loggers.ts';
+import { errorOnPage, Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
 import {
   clientCredentials,
-  codeFor,
-  errorOnPage,
+  introspect,
   isActive,
+  post,
+  redeem,
   refresh,
   revoke,
   userinfo,

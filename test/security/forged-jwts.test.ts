@@ -11,10 +11,10 @@ import {
   type JWK,
   SignJWT,
 } from 'jose';
-import { authorizationRequest, introspect, post } from '../harness/flows.ts';
+import { authorizationRequest } from '../harness/flows.ts';
 import { Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
-import { isActive, userinfo } from '../harness/token-requests.ts';
+import { introspect, isActive, post, userinfo } from '../harness/token-requests.ts';
 import { readEverything } from './database-dump.ts';
 import { runEverything, signInAgain, type WholeRun } from './whole-run.ts';
 

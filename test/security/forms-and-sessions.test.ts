@@ -6,9 +6,8 @@ import {
   type TestClient,
 } from '../harness/factories.ts';
 import { authorizationRequest, authorize, signInForTokens } from '../harness/flows.ts';
-import { Person } from '../harness/person.ts';
+import { errorOnPage, Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
-import { errorOnPage } from '../harness/token-requests.ts';
 import { rawRequest } from './raw-http.ts';
 import { signedCookies } from './signed-cookies.ts';
 

@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { createTestAccount, createTestApi, createTestClient, type TestClient } from '../harness/factories.ts';
-import { authorizationRequest, pkce } from '../harness/flows.ts';
-import { Person } from '../harness/person.ts';
+import { authorizationRequest, codeFor, pkce } from '../harness/flows.ts';
+import { errorOnPage, Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
-import { codeFor, errorOnPage } from '../harness/token-requests.ts';
 import { ENDPOINTS, type EndpointPath } from './endpoints.ts';
 import { basic, FORM, formBody, type RawAnswer, rawRequest } from './raw-http.ts';
 

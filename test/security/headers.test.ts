@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createTestAccount, createTestClient, PASSWORD, type TestClient } from '../harness/factories.ts';
-import { authorizationRequest, redeem } from '../harness/flows.ts';
+import { authorizationRequest, codeFor } from '../harness/flows.ts';
 import { Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
-import { codeFor } from '../harness/token-requests.ts';
+import { redeem } from '../harness/token-requests.ts';
 import { basic, FORM, formBody, type RawAnswer, type RawRequest, rawRequest } from './raw-http.ts';
 
 let http: TestServer;

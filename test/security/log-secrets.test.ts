@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { createTestAccount, createTestClient, REDIRECT_URI } from '../harness/factories.ts';
-import { authorizationRequest, introspect, post, redeem } from '../harness/flows.ts';
-import { recordingLogger } from '../harness/log-lines.ts';
+import { authorizationRequest, codeFor } from '../harness/flows.ts';
+import { recordingLogger } from '../harness/loggers.ts';
 import { Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
-import { codeFor, refresh, revoke, userinfo } from '../harness/token-requests.ts';
+import { introspect, post, redeem, refresh, revoke, userinfo } from '../harness/token-requests.ts';
 import { until } from '../harness/until.ts';
 import { findSecret, readEverything } from './database-dump.ts';
 import { FORM, rawRequest } from './raw-http.ts';

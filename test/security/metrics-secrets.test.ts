@@ -6,9 +6,9 @@ import { composeDomains, composeServer, type Server } from '../../src/compose.ts
 import { loadConfig } from '../../src/config/index.ts';
 import { openDatabase } from '../../src/database/index.ts';
 import { openTestDatabase, type TestDatabase } from '../harness/database.ts';
-import { post } from '../harness/flows.ts';
-import { silentLogger } from '../harness/logger.ts';
+import { silentLogger } from '../harness/loggers.ts';
 import type { TestServer } from '../harness/server.ts';
+import { post } from '../harness/token-requests.ts';
 import { findSecret } from './database-dump.ts';
 import { rawRequest } from './raw-http.ts';
 import { runEverything, type Secrets, serverSecrets, type WholeRun } from './whole-run.ts';

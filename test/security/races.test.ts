@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createTestAccount, createTestClient, type TestClient } from '../harness/factories.ts';
-import { redeem, signInForTokens } from '../harness/flows.ts';
+import { codeFor, signInForTokens } from '../harness/flows.ts';
 import { Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
-import { codeFor, isActive, refresh } from '../harness/token-requests.ts';
+import { isActive, redeem, refresh } from '../harness/token-requests.ts';
 
 /** Two nodes of one issuer on one database: what only a process knows protects nothing. */
 let nodes: [TestServer, TestServer];

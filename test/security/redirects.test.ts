@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createTestAccount, createTestClient, unique } from '../harness/factories.ts';
-import { authorizationRequest, redeem, signInForTokens } from '../harness/flows.ts';
-import { Person } from '../harness/person.ts';
+import { authorizationRequest, codeFor, signInForTokens } from '../harness/flows.ts';
+import { errorOnPage, Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
-import { codeFor, errorOnPage } from '../harness/token-requests.ts';
+import { redeem } from '../harness/token-requests.ts';
 import { rawRequest } from './raw-http.ts';
 
 let server: TestServer;

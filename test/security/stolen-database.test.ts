@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createJobs } from '../../src/jobs/index.ts';
-import { authorizationRequest, introspect, redeem } from '../harness/flows.ts';
-import { silentLogger } from '../harness/logger.ts';
+import { authorizationRequest } from '../harness/flows.ts';
+import { silentLogger } from '../harness/loggers.ts';
 import { Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
-import { refresh, userinfo } from '../harness/token-requests.ts';
+import { introspect, redeem, refresh, userinfo } from '../harness/token-requests.ts';
 import { until } from '../harness/until.ts';
 import { findSecret, readEverything, type StoredValue } from './database-dump.ts';
 import { signedCookies } from './signed-cookies.ts';

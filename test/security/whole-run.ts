@@ -7,10 +7,10 @@ import {
   createTestClient,
   type TestClient,
 } from '../harness/factories.ts';
-import { authorizationRequest, authorize, introspect, post, redeem } from '../harness/flows.ts';
+import { authorizationRequest, authorize, codeFor } from '../harness/flows.ts';
 import { Person } from '../harness/person.ts';
 import type { TestServer } from '../harness/server.ts';
-import { codeFor, refresh, revoke, serviceToken, userinfo } from '../harness/token-requests.ts';
+import { introspect, post, redeem, refresh, revoke, serviceToken, userinfo } from '../harness/token-requests.ts';
 
 /** A name for each secret, so that a finding says which one leaked and never prints it. */
 export type Secrets = Map<string, string>;

@@ -3,7 +3,7 @@ import argon2 from 'argon2';
 import type { AccountAction, AccountAudit } from '../../../src/accounts/accounts.ts';
 import { type Account, createAccounts, createPasswordHasher } from '../../../src/accounts/index.ts';
 import type { TestDatabase } from '../../harness/database.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 
 /** The cheapest that argon2 may be: these tests are of what surrounds it. */
 export const lightParameters = { memoryKib: 8_192, passes: 1, lanes: 1 };

@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { type Audit, type AuditEvent, createAudit } from '../../../src/audit/index.ts';
 import { openDatabase } from '../../../src/database/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 import { until } from '../../harness/until.ts';
 
 let testDatabase: TestDatabase;

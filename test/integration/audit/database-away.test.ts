@@ -4,7 +4,7 @@ import { createAudit } from '../../../src/audit/index.ts';
 import { type Database, isDatabaseUnavailable, openDatabase } from '../../../src/database/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { type DatabaseWay, openDatabaseWay } from '../../harness/database-way.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 import { until } from '../../harness/until.ts';
 
 let testDatabase: TestDatabase;

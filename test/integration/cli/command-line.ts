@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { composeDomains, type Domains, openEnvironmentDatabase } from '../../../src/compose.ts';
 import { loadConfig } from '../../../src/config/index.ts';
 import { openTestDatabase } from '../../harness/database.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 /** Most of a short command's time is compiling; the tests run dozens of them. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { composeDomains, type Domains, openEnvironmentDatabase } from '../../../src/compose.ts';
 import { loadConfig } from '../../../src/config/index.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 import { createCommandLine } from './command-line.ts';
 
 let DATA_DIR: string;

@@ -10,7 +10,7 @@ import {
 import { type ChangeFeed, createChangeFeed } from '../../../src/database/index.ts';
 import type { TestDatabase } from '../../harness/database.ts';
 import { unique } from '../../harness/factories.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 
 type AuditedChange = { action: string; clientId?: string; identifier?: string };
 

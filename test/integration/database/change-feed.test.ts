@@ -3,7 +3,7 @@ import type { Knex } from 'knex';
 import { announceChange, type ChangeFeed, createChangeFeed } from '../../../src/database/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { type DatabaseWay, openDatabaseWay } from '../../harness/database-way.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 import { until } from '../../harness/until.ts';
 
 let testDatabase: TestDatabase;

@@ -9,7 +9,7 @@ import { openEmbeddedDatabase } from '../../../src/database/embedded/index.ts';
 import { currentKeeper } from '../../../src/database/embedded/keeper-lock.ts';
 import { query } from '../../harness/database.ts';
 import { freshFolder } from '../../harness/fresh-folder.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 import { noProcessTable, processesOf } from '../../harness/process-table.ts';
 import { until } from '../../harness/until.ts';
 import { keeperPid, postmasterPid, startUser } from './embedded-processes.ts';

@@ -20,7 +20,7 @@ import { openEmbeddedDatabase } from '../../../src/database/embedded/index.ts';
 import { disownPostmasterFile, runningPostmaster } from '../../../src/database/embedded/postmaster-file.ts';
 import { openPrivateLog } from '../../../src/database/private-files.ts';
 import { freshFolder } from '../../harness/fresh-folder.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 import { isRoot } from '../../harness/process-table.ts';
 
 if (!isRoot) process.stderr.write('not run: only root can be led astray by the owner of a folder\n');

@@ -10,7 +10,7 @@ import { openEmbeddedDatabase } from '../../../src/database/embedded/index.ts';
 import { reachableBinaries } from '../../../src/database/embedded/reachable-binaries.ts';
 import { query } from '../../harness/database.ts';
 import { freshFolder } from '../../harness/fresh-folder.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 import { isRoot } from '../../harness/process-table.ts';
 import { startUser } from './embedded-processes.ts';
 

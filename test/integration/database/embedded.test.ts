@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { openEmbeddedDatabase } from '../../../src/database/embedded/index.ts';
 import { query } from '../../harness/database.ts';
 import { freshFolder } from '../../harness/fresh-folder.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 import { noProcessTable, processesOf } from '../../harness/process-table.ts';
 import { until } from '../../harness/until.ts';
 import { startUser } from './embedded-processes.ts';

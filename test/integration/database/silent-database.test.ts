@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type Database, isDatabaseUnavailable, openDatabase } from '../../../src/database/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { type DatabaseWay, openDatabaseWay } from '../../harness/database-way.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 
 /** Of the two pools together. */
 const POOL_SIZE = 4;

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { createJobs, type Jobs, type Sweep } from '../../../src/jobs/index.ts';
 import { requestPeriodMs, sweepLimitMs } from '../../../src/jobs/jobs.ts';
 import { asSuperuser, openTestDatabase, type TestDatabase } from '../../harness/database.ts';
-import { recordingLogger } from '../../harness/log-lines.ts';
+import { recordingLogger } from '../../harness/loggers.ts';
 import { until } from '../../harness/until.ts';
 
 /** How long pg-boss may take to end, and the pause between attempts to start, at the least. */

@@ -9,7 +9,7 @@ import {
   type ServerSecrets,
 } from '../../../src/keys/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 
 const clock = () => Date.UTC(2026, 10, 24);
 const keyEncryptionKey = randomBytes(32);

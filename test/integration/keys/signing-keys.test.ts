@@ -5,7 +5,7 @@ import { createAudit } from '../../../src/audit/index.ts';
 import { createChangeFeed, openDatabase } from '../../../src/database/index.ts';
 import { createKeyWrapper, createSigningKeys } from '../../../src/keys/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 
 const NOW = Date.UTC(2026, 10, 24);
 const clock = () => NOW;

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { createSignInLimits, type SignInAttempt, type SignInLimits } from '../../../src/limits/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 import { until } from '../../harness/until.ts';
 
 const limits = { attemptsPerAccount: 5, attemptsPerAddress: 50, windowSeconds: 900 };

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createTestAccount, createTestClient, REDIRECT_URI, unique } from '../../harness/factories.ts';
-import { authorizationRequest, authorize, redeem } from '../../harness/flows.ts';
-import { Person } from '../../harness/person.ts';
+import { authorizationRequest, authorize, codeFor } from '../../harness/flows.ts';
+import { errorOnPage, Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { codeFor, errorOnPage } from '../../harness/token-requests.ts';
+import { redeem } from '../../harness/token-requests.ts';
 
 let server: TestServer;
 beforeAll(async () => {

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { createTestAccount, createTestApi, createTestClient, type TestClient } from '../../harness/factories.ts';
-import { redeem, signInForTokens } from '../../harness/flows.ts';
+import { codeFor, signInForTokens } from '../../harness/flows.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { codeFor, revoke, serviceToken, userinfo } from '../../harness/token-requests.ts';
+import { redeem, revoke, serviceToken, userinfo } from '../../harness/token-requests.ts';
 
 const PROFILE = {
   name: 'Ada Lovelace',

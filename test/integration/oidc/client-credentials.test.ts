@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createRemoteJWKSet, decodeProtectedHeader, exportJWK, generateKeyPair, jwtVerify, SignJWT } from 'jose';
 import { createServiceClient, createTestApi, createTestClient, unique } from '../../harness/factories.ts';
-import { introspect, post } from '../../harness/flows.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { clientCredentials, isActive, serviceToken } from '../../harness/token-requests.ts';
+import { clientCredentials, introspect, isActive, post, serviceToken } from '../../harness/token-requests.ts';
 
 let server: TestServer;
 beforeAll(async () => {

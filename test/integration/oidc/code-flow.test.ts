@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { createTestAccount, createTestApi, createTestClient, REDIRECT_URI } from '../../harness/factories.ts';
-import { introspect, pkce, post, redeem, signInForTokens } from '../../harness/flows.ts';
+import { codeFor, pkce, signInForTokens } from '../../harness/flows.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { codeFor, isActive, refresh } from '../../harness/token-requests.ts';
+import { introspect, isActive, post, redeem, refresh } from '../../harness/token-requests.ts';
 import { until } from '../../harness/until.ts';
 
 let server: TestServer;

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createTestAccount, createTestApi, createTestClient, REDIRECT_URI } from '../../harness/factories.ts';
-import { authorizationRequest, redeem, signInForTokens } from '../../harness/flows.ts';
+import { authorizationRequest, signInForTokens } from '../../harness/flows.ts';
 import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { userinfo } from '../../harness/token-requests.ts';
+import { redeem, userinfo } from '../../harness/token-requests.ts';
 
 let server: TestServer;
 beforeAll(async () => {

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createTestAccount, createTestClient, type TestClient } from '../../harness/factories.ts';
-import { redeem, signInForTokens } from '../../harness/flows.ts';
+import { codeFor, signInForTokens } from '../../harness/flows.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { codeFor } from '../../harness/token-requests.ts';
+import { redeem } from '../../harness/token-requests.ts';
 
 const ORIGIN = 'https://spa.example.com';
 const ENDPOINTS_OF_CLIENTS = ['/token', '/userinfo', '/revoke', '/introspect'];

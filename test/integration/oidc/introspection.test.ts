@@ -17,10 +17,10 @@ import {
   type TestClient,
   unique,
 } from '../../harness/factories.ts';
-import { introspect, post, signInForTokens } from '../../harness/flows.ts';
+import { signInForTokens } from '../../harness/flows.ts';
 import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { isActive, serviceToken } from '../../harness/token-requests.ts';
+import { introspect, isActive, post, serviceToken } from '../../harness/token-requests.ts';
 import { until } from '../../harness/until.ts';
 
 const FORMATS = ['opaque', 'jwt'] as const;

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createTestAccount, createTestClient, REDIRECT_URI, type TestClient } from '../../harness/factories.ts';
 import { authorizationRequest, signInForTokens } from '../../harness/flows.ts';
-import { Person } from '../../harness/person.ts';
+import { errorOnPage, Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { errorOnPage, isActive, refresh, userinfo } from '../../harness/token-requests.ts';
+import { isActive, refresh, userinfo } from '../../harness/token-requests.ts';
 
 const GOODBYE = 'https://app.example.com/goodbye';
 const OFFLINE = { scope: 'openid offline_access', prompt: 'consent' };

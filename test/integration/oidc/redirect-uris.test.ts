@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createTestAccount, createTestClient } from '../../harness/factories.ts';
-import { authorizationRequest, authorize, redeem } from '../../harness/flows.ts';
-import { Person } from '../../harness/person.ts';
+import { authorizationRequest, authorize } from '../../harness/flows.ts';
+import { errorOnPage, Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { errorOnPage } from '../../harness/token-requests.ts';
+import { redeem } from '../../harness/token-requests.ts';
 
 let server: TestServer;
 beforeAll(async () => {

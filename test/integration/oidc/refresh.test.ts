@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { createTestAccount, createTestApi, createTestClient, type TestClient } from '../../harness/factories.ts';
-import { signInForTokens, type Tokens } from '../../harness/flows.ts';
+import { signInForTokens } from '../../harness/flows.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { isActive, refresh, revoke, userinfo } from '../../harness/token-requests.ts';
+import { isActive, refresh, revoke, type Tokens, userinfo } from '../../harness/token-requests.ts';
 
 const OFFLINE = { scope: 'openid profile email offline_access', prompt: 'consent' };
 

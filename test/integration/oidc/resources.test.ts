@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import type { Api } from '../../../src/clients/index.ts';
 import { createTestAccount, createTestApi, createTestClient, REDIRECT_URI } from '../../harness/factories.ts';
-import { authorizationRequest, introspect, redeem, signInForTokens } from '../../harness/flows.ts';
+import { authorizationRequest, codeFor, signInForTokens } from '../../harness/flows.ts';
 import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { codeFor, refresh, userinfo } from '../../harness/token-requests.ts';
+import { introspect, redeem, refresh, userinfo } from '../../harness/token-requests.ts';
 
 let server: TestServer;
 beforeAll(async () => {

@@ -6,9 +6,9 @@ import {
   createTestClient,
   type TestClient,
 } from '../../harness/factories.ts';
-import { post, signInForTokens } from '../../harness/flows.ts';
+import { signInForTokens } from '../../harness/flows.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { isActive, refresh, revoke, serviceToken, userinfo } from '../../harness/token-requests.ts';
+import { isActive, post, refresh, revoke, serviceToken, userinfo } from '../../harness/token-requests.ts';
 
 let server: TestServer;
 beforeAll(async () => {

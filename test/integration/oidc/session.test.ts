@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createTestAccount, createTestClient } from '../../harness/factories.ts';
-import { authorizationRequest, authorize, redeem } from '../../harness/flows.ts';
+import { authorizationRequest, authorize } from '../../harness/flows.ts';
 import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { isActive } from '../../harness/token-requests.ts';
+import { isActive, redeem } from '../../harness/token-requests.ts';
 
 const SESSION_TTL = 86_400;
 

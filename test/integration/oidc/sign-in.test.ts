@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { createTestAccount, createTestClient, REDIRECT_URI, type TestClient } from '../../harness/factories.ts';
-import { authorizationRequest, redeem, signInForTokens } from '../../harness/flows.ts';
-import { Person } from '../../harness/person.ts';
+import { authorizationRequest, signInForTokens } from '../../harness/flows.ts';
+import { errorOnPage, Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { errorOnPage, isActive } from '../../harness/token-requests.ts';
+import { isActive, redeem } from '../../harness/token-requests.ts';
 import { until } from '../../harness/until.ts';
 
 let server: TestServer;

@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createServiceClient, createTestApi, type TestClient } from '../../harness/factories.ts';
-import { post } from '../../harness/flows.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { clientCredentials } from '../../harness/token-requests.ts';
+import { clientCredentials, post } from '../../harness/token-requests.ts';
 
 const ENDPOINTS = ['/token', '/introspect', '/revoke'];
 

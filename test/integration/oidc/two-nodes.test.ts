@@ -8,10 +8,10 @@ import {
   REDIRECT_URI,
   type TestClient,
 } from '../../harness/factories.ts';
-import { authorizationRequest, redeem, signInForTokens } from '../../harness/flows.ts';
+import { authorizationRequest, codeFor, signInForTokens } from '../../harness/flows.ts';
 import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { clientCredentials, codeFor, isActive, refresh, revoke, serviceToken } from '../../harness/token-requests.ts';
+import { clientCredentials, isActive, redeem, refresh, revoke, serviceToken } from '../../harness/token-requests.ts';
 import { until } from '../../harness/until.ts';
 
 /** The promise is a second; the rest is for a busy machine. */

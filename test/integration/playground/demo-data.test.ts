@@ -11,7 +11,7 @@ import {
   settleDemoData,
 } from '../../../src/playground/index.ts';
 import { createTestAccount, createTestClient } from '../../harness/factories.ts';
-import { silentLogger } from '../../harness/logger.ts';
+import { silentLogger } from '../../harness/loggers.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 
 let server: TestServer;

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { demoSignIn, seedDemoData } from '../../../src/playground/index.ts';
-import { recordingLogger } from '../../harness/log-lines.ts';
+import { recordingLogger } from '../../harness/loggers.ts';
 import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 

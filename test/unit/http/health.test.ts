@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import Koa from 'koa';
 import { createHealth, type HealthCheck } from '../../../src/http/health.ts';
-import { recordingLogger } from '../../harness/log-lines.ts';
+import { recordingLogger } from '../../harness/loggers.ts';
 import { until } from '../../harness/until.ts';
 
 const servers: Server[] = [];

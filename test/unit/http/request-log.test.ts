@@ -7,7 +7,7 @@ import { observeRequests } from '../../../src/http/observe-requests.ts';
 import { createRequestLog } from '../../../src/http/request-log.ts';
 import { createRequestMetrics } from '../../../src/http/request-metrics.ts';
 import { createMetrics, outcomeOf } from '../../../src/telemetry/index.ts';
-import { recordingLogger } from '../../harness/log-lines.ts';
+import { recordingLogger } from '../../harness/loggers.ts';
 import { until } from '../../harness/until.ts';
 
 const servers: Server[] = [];

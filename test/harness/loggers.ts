@@ -1,6 +1,8 @@
 import { pino } from 'pino';
 import type { Logger } from '../../src/telemetry/index.ts';
 
+export const silentLogger = pino({ level: 'silent' });
+
 /** A logger that keeps its lines for a test to read. */
 export function recordingLogger(): { logger: Logger; lines: Record<string, unknown>[]; text(): string } {
   const written: string[] = [];
