@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { NODE_COMPILE_CACHE } from './compile-cache.ts';
 import { processesOf } from './process-table.ts';
 import { until } from './until.ts';
 
@@ -66,6 +67,7 @@ export async function startServerProcess(options: ServerProcessOptions): Promise
       HOME: process.env.HOME,
       PORT: String(port),
       DATA_DIR: dataDirectory,
+      ...(options.checkout === undefined && { NODE_COMPILE_CACHE }),
       // As cheap as production allows: what is tested is never how slow they are.
       ARGON2_MEMORY_KIB: '19456',
       ARGON2_PASSES: '1',

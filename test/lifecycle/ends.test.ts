@@ -221,7 +221,7 @@ describe('with a PostgreSQL of its own choice', () => {
     expect(await server.ended).toEqual(IS_GOOD_END);
   });
 
-  test('a statement that hangs cannot hold up the end for ever', async () => {
+  async function endsThoughAStatementHangs(): Promise<void> {
     const server = await started({ environment: { DATABASE_URL: database.url, SHUTDOWN_TIMEOUT: '1' } });
     const token = await serviceToken(server.address, SERVICE, RESOURCE);
     const lock = await lockArtifacts();
@@ -232,10 +232,11 @@ describe('with a PostgreSQL of its own choice', () => {
     // By the statement's own limit, or by that of the end where the machine is slow: by itself, while the lock is held.
     expect(await server.ended).toMatchObject({ signal: null });
     await lock.release();
-  });
+  }
 
-  test('a database that fell silent cannot hold up the end for ever', async () => {
-    const way = await openDatabaseWay(database.url);
+  async function endsThoughTheDatabaseIsSilent(): Promise<void> {
+    const another = await openTestDatabase();
+    const way = await openDatabaseWay(another.url);
     try {
       const server = await started({ environment: { DATABASE_URL: way.url, SHUTDOWN_TIMEOUT: '1' } });
       const token = await serviceToken(server.address, SERVICE, RESOURCE);
@@ -246,6 +247,12 @@ describe('with a PostgreSQL of its own choice', () => {
       expect(await answer).toBe('cut');
     } finally {
       await way.cut();
+      await another.close();
     }
+  }
+
+  // At the same time: each takes the whole patience of a server with its database.
+  test('neither a statement that hangs nor a database that fell silent holds up the end for ever', async () => {
+    await Promise.all([endsThoughAStatementHangs(), endsThoughTheDatabaseIsSilent()]);
   });
 });

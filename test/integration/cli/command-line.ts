@@ -1,17 +1,15 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { composeDomains, type Domains, openEnvironmentDatabase } from '../../../src/compose.ts';
 import { loadConfig } from '../../../src/config/index.ts';
+import { NODE_COMPILE_CACHE } from '../../harness/compile-cache.ts';
 import { openTestDatabase } from '../../harness/database.ts';
 import { silentLogger } from '../../harness/loggers.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-/** Most of a short command's time is compiling; the tests run dozens of them. */
-const NODE_COMPILE_CACHE = join(ROOT, 'node_modules/.cache/compiled');
 
 type Outcome = { exitCode: number | null; stdout: string; stderr: string };
 

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -12,12 +11,12 @@ import { freshFolder } from '../../harness/fresh-folder.ts';
 import { silentLogger } from '../../harness/loggers.ts';
 import { noProcessTable, processesOf } from '../../harness/process-table.ts';
 import { until } from '../../harness/until.ts';
-import { keeperPid, postmasterPid, startUser } from './embedded-processes.ts';
+import { clusterTemplate, keeperPid, postmasterPid, startUser } from './embedded-processes.ts';
 
 if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.platform}: ${noProcessTable}\n`);
 
 (noProcessTable === undefined ? describe : describe.skip)('when processes end in the wrong way', () => {
-  let template: ReturnType<typeof freshFolder>;
+  let template: Awaited<ReturnType<typeof clusterTemplate>>;
   let folder: ReturnType<typeof freshFolder>;
   const open = () => openEmbeddedDatabase({ dataDirectory: folder.path, logger: silentLogger });
   const cluster = () => join(folder.path, 'postgres');
@@ -32,13 +31,11 @@ if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.pla
   };
 
   beforeAll(async () => {
-    template = freshFolder();
-    await openEmbeddedDatabase({ dataDirectory: template.path, logger: silentLogger }).then((made) => made.close());
+    template = await clusterTemplate();
   });
   beforeEach(() => {
     folder = freshFolder();
-    // Owner and mode are part of a cluster, and Node's own copy leaves out the owner.
-    execFileSync('cp', ['-a', `${template.path}/.`, folder.path]);
+    template.copyTo(folder.path);
   });
   afterEach(async () => {
     await allGone();

@@ -1,25 +1,25 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, relative } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { openEmbeddedDatabase } from '../../../src/database/embedded/index.ts';
 import { query } from '../../harness/database.ts';
 import { freshFolder } from '../../harness/fresh-folder.ts';
 import { silentLogger } from '../../harness/loggers.ts';
 import { noProcessTable, processesOf } from '../../harness/process-table.ts';
 import { until } from '../../harness/until.ts';
-import { startUser } from './embedded-processes.ts';
+import { clusterTemplate, startUser } from './embedded-processes.ts';
+
+let folder: ReturnType<typeof freshFolder>;
+const open = (dataDirectory = folder.path) => openEmbeddedDatabase({ dataDirectory, logger: silentLogger });
+const leaves = () => (noProcessTable === undefined ? processesOf(folder.path) : []);
+
+beforeEach(() => {
+  folder = freshFolder();
+});
+afterEach(() => folder.remove());
 
 describe('the embedded database', () => {
-  let folder: ReturnType<typeof freshFolder>;
-  const open = (dataDirectory = folder.path) => openEmbeddedDatabase({ dataDirectory, logger: silentLogger });
-  const leaves = () => (noProcessTable === undefined ? processesOf(folder.path) : []);
-
-  beforeEach(() => {
-    folder = freshFolder();
-  });
-  afterEach(() => folder.remove());
-
   test('a fresh folder becomes a durable PostgreSQL that answers on the loopback alone', async () => {
     const database = await open();
     const names = ['fsync', 'synchronous_commit', 'listen_addresses', 'unix_socket_directories', 'server_encoding'];
@@ -40,19 +40,6 @@ describe('the embedded database', () => {
       server_encoding: 'UTF8',
     });
     expect(row).toEqual({ name: 'tessera', person: 'tessera', rolsuper: true });
-  });
-
-  test('a wrong password is refused, and the file that holds the right one is private', async () => {
-    const database = await open();
-    const url = new URL(database.url);
-    expect(Buffer.from(url.password, 'base64url')).toHaveLength(32);
-    const file = join(folder.path, 'postgres.json');
-    const mode = statSync(file).mode & 0o777;
-    url.password = 'postgres';
-    await expect(query(url.href, 'select 1')).rejects.toThrow(/password authentication failed/);
-    await database.close();
-    if (process.platform !== 'win32') expect(mode).toBe(0o600);
-    expect(readFileSync(join(folder.path, 'postgres.log'), 'utf8')).not.toContain(new URL(database.url).password);
   });
 
   test('data and URL stay from one start to the next, and no process outlives the last close', async () => {
@@ -91,6 +78,34 @@ describe('the embedded database', () => {
     expect(await query(database.url, 'select 1 as one')).toEqual([{ one: 1 }]);
     await database.close();
     long.remove();
+  });
+
+  test('a path that is no folder is named', async () => {
+    const file = join(folder.path, 'file');
+    writeFileSync(file, '');
+    await expect(open(join(file, 'data'))).rejects.toThrow(/file.* is not a folder; set DATA_DIR/);
+  });
+});
+
+describe('an embedded database that was made before', () => {
+  let template: Awaited<ReturnType<typeof clusterTemplate>>;
+  beforeAll(async () => {
+    template = await clusterTemplate();
+  });
+  beforeEach(() => template.copyTo(folder.path));
+  afterAll(() => template.remove());
+
+  test('a wrong password is refused, and the file that holds the right one is private', async () => {
+    const database = await open();
+    const url = new URL(database.url);
+    expect(Buffer.from(url.password, 'base64url')).toHaveLength(32);
+    const file = join(folder.path, 'postgres.json');
+    const mode = statSync(file).mode & 0o777;
+    url.password = 'postgres';
+    await expect(query(url.href, 'select 1')).rejects.toThrow(/password authentication failed/);
+    await database.close();
+    if (process.platform !== 'win32') expect(mode).toBe(0o600);
+    expect(readFileSync(join(folder.path, 'postgres.log'), 'utf8')).not.toContain(new URL(database.url).password);
   });
 
   test('a relative folder is that of the working directory', async () => {
@@ -136,7 +151,6 @@ describe('the embedded database', () => {
   });
 
   test('a cluster of another major version is left alone and named', async () => {
-    await open().then((database) => database.close());
     writeFileSync(join(folder.path, 'postgres', 'PG_VERSION'), '15\n');
     await expect(open()).rejects.toMatchObject({
       code: 'database_unavailable',
@@ -146,17 +160,10 @@ describe('the embedded database', () => {
   });
 
   test('a lost password file is named', async () => {
-    await open().then((database) => database.close());
     const record = join(folder.path, 'postgres.json');
     const content = readFileSync(record, 'utf8');
     writeFileSync(record, content.replace(/"password": "[^"]*"/, '"password": "wrong"'));
     await expect(open()).rejects.toThrow(/the password in postgres.json is not that of the cluster/);
     await until('the keeper goes', () => leaves().length === 0);
-  });
-
-  test('a path that is no folder is named', async () => {
-    const file = join(folder.path, 'file');
-    writeFileSync(file, '');
-    await expect(open(join(file, 'data'))).rejects.toThrow(/file.* is not a folder; set DATA_DIR/);
   });
 });
