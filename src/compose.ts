@@ -201,6 +201,9 @@ export type Server = Readonly<{
   metricsPort(): number | undefined;
 }>;
 
+/** Sweeping can wait: the first moments of a node belong to the requests that it was started for. */
+const JOBS_DELAY_MS = 5_000;
+
 /** Builds the whole server on its domains, ready to start. */
 export async function composeServer(config: Config, domains: Domains): Promise<Server> {
   const { accounts, clients, apis, audit, changes, clock, database, logger, secrets } = domains;
@@ -251,6 +254,7 @@ export async function composeServer(config: Config, domains: Domains): Promise<S
   const handler = app.callback();
   const listener = createListener(handler, config);
   let metricsPort: number | undefined;
+  let jobsTimer: NodeJS.Timeout | undefined;
 
   return {
     handler,
@@ -259,11 +263,13 @@ export async function composeServer(config: Config, domains: Domains): Promise<S
       await changes.start();
       await listener.listen();
       ({ port: metricsPort } = await metricsServer.listen());
-      // A database that is away must not hold up the start: the jobs wait for it by themselves.
-      jobs.start().catch((error: unknown) => logger.error({ err: error }, 'the scheduled work could not start'));
+      jobsTimer = setTimeout(() => {
+        jobs.start().catch((error: unknown) => logger.error({ err: error }, 'the scheduled work could not start'));
+      }, JOBS_DELAY_MS);
     },
     async stop() {
       isShuttingDown = true;
+      clearTimeout(jobsTimer);
       await Promise.all([listener.drain(config.shutdownTimeoutSeconds), jobs.stop()]);
       await metricsServer.close();
       await domains.close();
