@@ -26,6 +26,7 @@ async function start(
   const domains = await composeDomains(config, { logger, opened, actor: { kind: 'system' } });
   const server = await composeServer(config, domains);
   await server.start();
+  logger.info(`listening on port ${config.port} of ${config.hosts.join(' and ')}`);
   const { host } = config.metrics;
   logger.info(`metrics on http://${isIPv6(host) ? `[${host}]` : host}:${server.metricsPort()}/metrics`);
   logger.info(`issuer ${config.issuer}`);

@@ -36,12 +36,20 @@ export function addTokenCommands(program: Command): void {
       }
       const presented = value === '-' ? await readSecret('token') : value;
       const revoked = await withDomains(async (domains) =>
-        presented === undefined
-          ? revokeAccess(domains, await toFilter(domains, whose))
-          : revokeToken(domains, presented),
+        presented === undefined ? revokeAll(domains, whose) : revokeToken(domains, presented),
       );
       printAnswer(command, { json: { revoked }, text: `revoked ${revoked}` });
     });
+}
+
+/** Refused where nothing was found under that name: a typing error must not look like success. */
+async function revokeAll(domains: Domains, whose: Whose): Promise<number> {
+  const filter = await toFilter(domains, whose);
+  const revoked = await revokeAccess(domains, filter);
+  if (revoked > 0 || 'accountId' in filter) return revoked;
+  if ('clientId' in filter && (await domains.clients.find(filter.clientId)) !== undefined) return revoked;
+  const what = 'grantId' in filter ? `grant ${filter.grantId}` : `client ${filter.clientId}`;
+  return refused({ code: 'not_found', reason: `no ${what}, and nothing that was issued under it` });
 }
 
 async function toFilter({ accounts }: Domains, { account, client = '', grant }: Whose): Promise<RevocationFilter> {

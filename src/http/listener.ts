@@ -84,11 +84,13 @@ export function createListener(
   };
 }
 
+const NO_SUCH_ADDRESS = new Set<string | undefined>(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'ENOTFOUND']);
+
 /** An address that this machine hasn't got, such as ::1 where there is no IPv6, is passed over. */
 function open(server: Server, host: string, port: number): Promise<'listening' | 'no such address'> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EADDRNOTAVAIL' || error.code === 'EAFNOSUPPORT') resolve('no such address');
+      if (NO_SUCH_ADDRESS.has(error.code)) resolve('no such address');
       else if (error.code === 'EADDRINUSE') reject(unusable(`PORT wants a free port: ${port} is taken`, error));
       else if (error.code === 'EACCES')
         reject(unusable(`PORT wants a port that this user may open: not ${port}`, error));

@@ -62,12 +62,13 @@ async function ensureClient(clients: DemoRegistries['clients'], wanted: NewClien
   return isThere ? { ok: true } : clients.update(id, { metadata: { ...followed, client_uri } });
 }
 
-/** In place of the playground at another address comes this one; addresses that a developer added stay. */
+/** The playground of another copy on this database keeps its address, as those that a developer added do. */
 function follow(before: readonly string[] = [], wanted: readonly string[]): string[] {
-  const pathOf = (uri: string) => URL.parse(uri)?.pathname;
-  const paths = new Set(wanted.map(pathOf));
-  return [...wanted, ...before.filter((uri) => !paths.has(pathOf(uri)))];
+  return [...new Set([...wanted, ...before])].slice(0, MOST_ADDRESSES);
 }
+
+/** A developer who tries a port after another leaves no endless list behind. */
+const MOST_ADDRESSES = 20;
 
 async function ensureIntrospection(apis: DemoRegistries['apis'], identifier: string): Promise<Outcome> {
   const api = await apis.find(identifier);

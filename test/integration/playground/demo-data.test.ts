@@ -71,7 +71,7 @@ describe('demo data', () => {
     });
   });
 
-  test('follow the issuer to another port, and keep the redirect URIs that a developer added', async () => {
+  test('follow the issuer to another port, and keep the redirect URIs of other copies and of the developer', async () => {
     await seed('http://localhost:3000');
     const before = await server.domains.clients.find(demoClients.web.id);
     await server.domains.clients.update(demoClients.web.id, {
@@ -80,8 +80,15 @@ describe('demo data', () => {
     expect(await seed('http://localhost:4000')).toEqual([]);
     expect((await server.domains.clients.find(demoClients.web.id))?.metadata).toMatchObject({
       client_uri: 'http://localhost:4000',
-      redirect_uris: ['http://localhost:4000/playground/callback', 'http://localhost:8080/mine'],
-      post_logout_redirect_uris: ['http://localhost:4000/playground/signed-out'],
+      redirect_uris: [
+        'http://localhost:4000/playground/callback',
+        'http://localhost:3000/playground/callback',
+        'http://localhost:8080/mine',
+      ],
+      post_logout_redirect_uris: [
+        'http://localhost:4000/playground/signed-out',
+        'http://localhost:3000/playground/signed-out',
+      ],
     });
   });
 
