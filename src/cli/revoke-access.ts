@@ -6,8 +6,8 @@ export const OPERATOR = { actor: { kind: 'operator' } } as const;
 
 /**
  * Ends the grants and tokens of an account, a client or a grant, and the sessions of an account; what people allowed is
- * forgotten, so that they are asked again. Recorded first: what
- * can't be recorded doesn't happen, and what is recorded and then fails can be done again.
+ * forgotten, so that they are asked again. Recorded first: what can't be recorded doesn't happen, and what is recorded and
+ * then fails can be done again.
  *
  * @returns how many ended
  */

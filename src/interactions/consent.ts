@@ -4,7 +4,7 @@ import { type Audit, auditContextOf } from '../audit/index.ts';
 import type { Apis, Clients } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
 import { type Csrf, formOf, type Pages, toClientView } from '../http/index.ts';
-import type { InteractionStep, InteractionSteps } from '../oidc/index.ts';
+import { type InteractionStep, type InteractionSteps, noLongerOpen } from '../oidc/index.ts';
 import { type ConsentPage, consentPage, type ScopeView } from './interaction-pages.ts';
 import { clientOf } from './step-client.ts';
 
@@ -29,7 +29,7 @@ export async function showConsent(
     clientOf(step, clients),
     step.accountId === undefined ? undefined : accounts.find(step.accountId),
   ]);
-  if (account === undefined || account.isDisabled) throw expired();
+  if (account === undefined || account.isDisabled) throw noLongerOpen();
   const model: ConsentPage = {
     action: `/interaction/${step.uid}/consent`,
     switchAccountAction: step.canSwitchAccount ? `/interaction/${step.uid}/switch-account` : undefined,
@@ -53,15 +53,15 @@ export async function submitConsent(context: Context, uid: string, dependencies:
   csrf.verify(context, form);
   const step = await steps.find(context, uid);
   const { accountId, clientId } = step;
-  if (step.prompt !== 'consent' || accountId === undefined) throw expired();
-  const whence = auditContextOf(context);
+  if (step.prompt !== 'consent' || accountId === undefined) throw noLongerOpen();
+  const auditContext = auditContextOf(context);
   switch (form.decision) {
     case 'allow':
       return steps.finishConsent(context, step.uid, (given) =>
-        audit.record({ type: 'consent.granted', ...given }, whence),
+        audit.record({ type: 'consent.granted', ...given }, auditContext),
       );
     case 'deny':
-      await audit.record({ type: 'consent.denied', accountId, clientId }, whence);
+      await audit.record({ type: 'consent.denied', accountId, clientId }, auditContext);
       return steps.deny(context, step.uid);
     default:
       throw new AppError({ code: 'invalid_request', message: 'Choose to allow or to deny access.' });
@@ -72,10 +72,6 @@ export async function submitConsent(context: Context, uid: string, dependencies:
 export async function switchAccount(context: Context, uid: string, dependencies: ConsentDependencies): Promise<void> {
   dependencies.csrf.verify(context, formOf(context));
   await dependencies.steps.switchAccount(context, uid);
-}
-
-function expired(): AppError {
-  return new AppError({ code: 'interaction_expired', message: 'This sign-in is no longer open.' });
 }
 
 /** OpenID scopes are put into words by the page, in its language. */

@@ -160,7 +160,8 @@ function withSignIn(params: Details['params']): URLSearchParams {
 
 const nothing: Consent = { scopes: [], claims: [], resourceScopes: {} };
 
-function noLongerOpen(): AppError {
+/** What is answered where a step isn't there for this browser, or has lost what it needs. */
+export function noLongerOpen(): AppError {
   return new AppError({ code: 'interaction_expired', message: 'This sign-in is no longer open.' });
 }
 
