@@ -20,6 +20,19 @@ export const defaults = {
   SESSION_TTL: '1209600',
   // How long a person may take to sign in and to decide.
   INTERACTION_TTL: '3600',
+  // How long a client whose answer was lost, or whose tabs refresh at once, may repeat a refresh (docs/refresh-tokens.md).
+  REFRESH_TOKEN_LEEWAY: '10',
+
+  // What signs. RS256 first: every client has to know it (OpenID Connect Core 1.0, section 15.1).
+  SIGNING_ALGORITHMS: 'RS256,ES256',
+  // 90 days: what is stolen unnoticed is of use for a quarter at most, and a rotation is no rare event that nobody dares.
+  KEY_ROTATION_INTERVAL: '7776000',
+  // 14 days: longer than anyone who caches /jwks keeps it, and enough for people who pin keys by hand.
+  KEY_ANNOUNCE_TIME: '1209600',
+  VAULT_TRANSIT_MOUNT: 'transit',
+
+  // Live tokens and grants that one process keeps for a second at most; about 1.5 KiB each.
+  TOKEN_CACHE_SIZE: '20000',
 
   // argon2id, above OWASP's minimum (19 MiB, 2 passes, 1 lane); about 60 ms on a server core.
   ARGON2_MEMORY_KIB: '65536',

@@ -1,8 +1,11 @@
+import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 
 const KEY_BYTES = 32;
 const MAX_TTL_SECONDS = 365 * 24 * 60 * 60;
+/** Far above the cores of one machine that PostgreSQL's connections would suffice for. */
+const MAX_WORKERS = 64;
 
 const text = z.string().trim().min(1);
 const integer = (minimum: number, maximum: number) =>
@@ -61,6 +64,26 @@ const databaseUrl = text.refine((value) => /^postgres(ql)?:$/.test(URL.parse(val
   message: 'wants a PostgreSQL URL such as postgres://user:password@host:5432/tessera',
 });
 
+/** RFC 7518, section 3.1 and RFC 8037, section 3.1; nothing symmetric: what verifies must not be able to sign. */
+const SUPPORTED_ALGORITHMS = ['RS256', 'ES256', 'PS256', 'EdDSA'] as const;
+const algorithm = z.enum(SUPPORTED_ALGORITHMS);
+const signingAlgorithms = list
+  .refine(
+    (names) =>
+      names.includes('RS256') &&
+      new Set(names).size === names.length &&
+      names.every((name) => algorithm.safeParse(name).success),
+    `wants RS256 and any of ${SUPPORTED_ALGORITHMS.slice(1).join(', ')}, comma separated`,
+  )
+  .transform((names) => Object.freeze(names.map((name) => algorithm.parse(name))));
+
+const vaultAddress = text.refine((value) => {
+  const url = URL.parse(value);
+  return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.search === '' && url.hash === '';
+}, 'wants the URL of Vault, such as https://vault.example.com:8200');
+/** Goes into paths of Vault's API as it is. */
+const vaultName = text.regex(/^[\w-]+(\/[\w-]+)*$/, 'wants a name of letters, digits, - and _');
+
 /** Every setting under its name in the environment: what it wants, and what becomes of it. */
 export const environmentSchema = z.object({
   NODE_ENV: z
@@ -85,14 +108,28 @@ export const environmentSchema = z.object({
   ),
   DATA_DIR: text.transform((path) => resolve(path)),
   WORKERS: z
-    .literal('1', 'wants 1: several processes behind a load balancer do the work of several workers')
-    .transform(Number),
+    .string()
+    .refine(
+      (value) => value === 'auto' || (/^\d+$/.test(value) && Number(value) >= 1 && Number(value) <= MAX_WORKERS),
+      `wants a number of processes from 1 to ${MAX_WORKERS}, or auto for one per core`,
+    )
+    .transform((value) => (value === 'auto' ? Math.min(availableParallelism(), MAX_WORKERS) : Number(value))),
   AUTHORIZATION_CODE_TTL: integer(1, 600),
   ACCESS_TOKEN_TTL: seconds,
   ID_TOKEN_TTL: seconds,
   REFRESH_TOKEN_TTL: seconds,
   SESSION_TTL: seconds,
   INTERACTION_TTL: integer(30, 24 * 60 * 60),
+  REFRESH_TOKEN_LEEWAY: integer(0, 60),
+  SIGNING_ALGORITHMS: signingAlgorithms,
+  KEY_ROTATION_INTERVAL: seconds,
+  KEY_ANNOUNCE_TIME: seconds,
+  VAULT_ADDR: vaultAddress.optional(),
+  VAULT_TOKEN: text.optional(),
+  VAULT_NAMESPACE: text.optional(),
+  VAULT_TRANSIT_KEY: vaultName.optional(),
+  VAULT_TRANSIT_MOUNT: vaultName,
+  TOKEN_CACHE_SIZE: integer(0, 1_000_000),
   // From what test suites can bear, through what RFC 9106 (section 4) asks of a server, to its 2 GiB and some room.
   ARGON2_MEMORY_KIB: integer(8_192, 4_194_304),
   ARGON2_PASSES: integer(1, 100),

@@ -38,7 +38,25 @@ export type Config = Readonly<{
     refreshTokenSeconds: number;
     sessionSeconds: number;
     interactionSeconds: number;
+    /** Within it a rotated refresh token may be used again; 0: never. */
+    refreshLeewaySeconds: number;
   }>;
+  /** How signing keys and the server's own keys live (docs/operations.md). */
+  keyPolicy: Readonly<{
+    algorithms: Environment['SIGNING_ALGORITHMS'];
+    /** From one key's first signature to the next one's. */
+    rotationSeconds: number;
+    /** From a key's publication to its first signature. */
+    announceSeconds: number;
+  }>;
+  /** Absent: keys are wrapped under `keyEncryptionKeys` alone. */
+  vault:
+    | Readonly<{ address: string; token: string; namespace: string | undefined; mount: string; key: string }>
+    | undefined;
+  /** Live tokens and grants that one process keeps for a second at most; 0: none. */
+  tokenCacheSize: number;
+  /** Processes that serve on one port. */
+  workers: number;
   passwordHash: Readonly<{ memoryKib: number; passes: number; lanes: number }>;
   signInLimits: Readonly<{ attemptsPerAccount: number; attemptsPerAddress: number; windowSeconds: number }>;
   sweep: Readonly<{ intervalSeconds: number; batchSize: number }>;
@@ -60,6 +78,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv): Config {
   if (isProduction) reportProductionFaults(given, faults);
   if (given.ISSUER === undefined && /^0+$/.test(given.PORT ?? ''))
     report(faults, 'ISSUER', 'wants a value where PORT is 0');
+  if (parsed.success && parsed.data.KEY_ANNOUNCE_TIME >= parsed.data.KEY_ROTATION_INTERVAL)
+    report(faults, 'KEY_ANNOUNCE_TIME', 'wants less than KEY_ROTATION_INTERVAL: a key is announced before it is due');
+  if (given.VAULT_ADDR !== undefined) reportVaultFaults(given, faults);
   if (!parsed.success || faults.length > 0) {
     throw new AppError({ code: 'configuration', message: faults.map(({ line }) => line).join('\n') });
   }
@@ -94,6 +115,13 @@ function readGiven(environment: NodeJS.ProcessEnv, faults: Fault[]): Record<stri
   return given;
 }
 
+function reportVaultFaults(given: Readonly<Record<string, string>>, faults: Fault[]): void {
+  if (given.VAULT_TOKEN === undefined)
+    report(faults, 'VAULT_TOKEN', 'wants a token that may encrypt and decrypt where VAULT_ADDR is set');
+  if (given.VAULT_TRANSIT_KEY === undefined)
+    report(faults, 'VAULT_TRANSIT_KEY', 'wants the name of a key of the transit engine where VAULT_ADDR is set');
+}
+
 /** OWASP's Password Storage Cheat Sheet: the least memory of argon2id, 19 MiB, with which two passes do. */
 const LEAST_ARGON2_MEMORY_KIB = 19_456;
 
@@ -107,7 +135,7 @@ function reportProductionFaults(given: Readonly<Record<string, string>>, faults:
   if (given.DATABASE_URL === undefined) {
     report(faults, 'DATABASE_URL', 'wants a PostgreSQL in production: the embedded one is for development');
   }
-  if (given.KEY_ENCRYPTION_KEY === undefined) {
+  if (given.KEY_ENCRYPTION_KEY === undefined && given.VAULT_ADDR === undefined) {
     const want = 'wants 32 random bytes in base64url in production: it is never generated there';
     report(faults, 'KEY_ENCRYPTION_KEY', want);
   }
@@ -115,6 +143,12 @@ function reportProductionFaults(given: Readonly<Record<string, string>>, faults:
     const want = `wants at least ${LEAST_ARGON2_MEMORY_KIB} in production: less is for tests`;
     report(faults, 'ARGON2_MEMORY_KIB', want);
   }
+}
+
+function toVault(values: Environment): Config['vault'] {
+  const { VAULT_ADDR: address, VAULT_TOKEN: token, VAULT_TRANSIT_KEY: key } = values;
+  if (address === undefined || token === undefined || key === undefined) return undefined;
+  return Object.freeze({ address, token, key, namespace: values.VAULT_NAMESPACE, mount: values.VAULT_TRANSIT_MOUNT });
 }
 
 const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
@@ -147,7 +181,16 @@ function toConfig(values: Environment): Config {
       refreshTokenSeconds: values.REFRESH_TOKEN_TTL,
       sessionSeconds: values.SESSION_TTL,
       interactionSeconds: values.INTERACTION_TTL,
+      refreshLeewaySeconds: values.REFRESH_TOKEN_LEEWAY,
     }),
+    keyPolicy: Object.freeze({
+      algorithms: values.SIGNING_ALGORITHMS,
+      rotationSeconds: values.KEY_ROTATION_INTERVAL,
+      announceSeconds: values.KEY_ANNOUNCE_TIME,
+    }),
+    vault: toVault(values),
+    tokenCacheSize: values.TOKEN_CACHE_SIZE,
+    workers: values.WORKERS,
     passwordHash: Object.freeze({
       memoryKib: values.ARGON2_MEMORY_KIB,
       passes: values.ARGON2_PASSES,

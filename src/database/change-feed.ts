@@ -4,7 +4,7 @@ import pg from 'pg';
 import { z } from 'zod';
 import type { Logger } from '../telemetry/index.ts';
 
-type ChangeTopic = 'clients' | 'apis' | 'keys' | 'accounts';
+type ChangeTopic = 'clients' | 'apis' | 'keys' | 'accounts' | 'revocations';
 /** `id` is what changed; absent: anything of the topic may have. */
 type ChangeListener = (id?: string) => void | Promise<void>;
 

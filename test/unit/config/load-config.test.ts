@@ -133,7 +133,16 @@ describe('a bad value stops the start with a line that names the setting and wha
     ['TRUST_PROXY', 'proxy.example.com', 'wants addresses or CIDR ranges'],
     ['TRUST_PROXY', '10.0.0.1/', 'wants addresses or CIDR ranges'],
     ['LOG_LEVEL', 'verbose', 'wants trace, debug, info, warn, error, fatal or silent'],
-    ['WORKERS', '2', 'wants 1'],
+    ['WORKERS', '0', 'wants a number of processes from 1 to 64, or auto'],
+    ['WORKERS', '65', 'wants a number of processes from 1 to 64, or auto'],
+    ['WORKERS', 'many', 'wants a number of processes from 1 to 64, or auto'],
+    ['REFRESH_TOKEN_LEEWAY', '61', 'wants a whole number from 0 to 60'],
+    ['SIGNING_ALGORITHMS', 'ES256', 'wants RS256 and any of ES256, PS256, EdDSA'],
+    ['SIGNING_ALGORITHMS', 'RS256,HS256', 'wants RS256 and any of ES256, PS256, EdDSA'],
+    ['SIGNING_ALGORITHMS', 'RS256,RS256', 'wants RS256 and any of ES256, PS256, EdDSA'],
+    ['KEY_ANNOUNCE_TIME', '7776000', 'wants less than KEY_ROTATION_INTERVAL'],
+    ['VAULT_TRANSIT_MOUNT', '../sys', 'wants a name of letters'],
+    ['TOKEN_CACHE_SIZE', '-1', 'wants a whole number from 0 to 1000000'],
     ['AUTHORIZATION_CODE_TTL', '601', 'wants a whole number from 1 to 600'],
     ['ACCESS_TOKEN_TTL', '0', 'wants a whole number from 1 to'],
     ['INTERACTION_TTL', '29', 'wants a whole number from 30 to'],
@@ -195,6 +204,39 @@ describe('production', () => {
     expect(faultsOf({ ...http, ALLOW_HTTP_ISSUER: 'false' })).toHaveLength(1);
     expect(loadConfig({ ...http, ALLOW_HTTP_ISSUER: 'true' }).issuer).toBe('http://localhost:3000');
   });
+});
+
+describe('Vault', () => {
+  const vault = {
+    VAULT_ADDR: 'https://vault.example.com:8200',
+    VAULT_TOKEN: 'hvs.token',
+    VAULT_TRANSIT_KEY: 'tessera',
+  };
+
+  test('wraps in the place of KEY_ENCRYPTION_KEY, in production too', () => {
+    const config = loadConfig({ ...production, KEY_ENCRYPTION_KEY: '', ...vault });
+    expect(config.vault).toEqual({
+      address: 'https://vault.example.com:8200',
+      token: 'hvs.token',
+      key: 'tessera',
+      mount: 'transit',
+      namespace: undefined,
+    });
+    expect(config.keyEncryptionKeys).toBeUndefined();
+  });
+
+  test.each(['VAULT_TOKEN', 'VAULT_TRANSIT_KEY'])('wants %s where VAULT_ADDR is set', (name) => {
+    expect(faultsOf({ ...vault, [name]: '' })).toEqual([expect.stringMatching(new RegExp(`^${name} wants`))]);
+  });
+
+  test.each(['vault.example.com', 'https://user@vault.example.com', 'https://vault.example.com/?a=b'])(
+    'is at a plain URL, not at %s',
+    (address) => {
+      expect(faultsOf({ ...vault, VAULT_ADDR: address })).toEqual([
+        expect.stringMatching(/^VAULT_ADDR wants the URL of Vault/),
+      ]);
+    },
+  );
 });
 
 describe('files', () => {
