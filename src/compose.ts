@@ -40,7 +40,13 @@ import {
   type SigningKeys,
 } from './keys/index.ts';
 import { createSignInLimits } from './limits/index.ts';
-import { type ConsentsStore, createConsentsStore, createMetadataValidator, createOidc } from './oidc/index.ts';
+import {
+  type ConsentsStore,
+  createConsentsStore,
+  createMetadataValidator,
+  createOidc,
+  type OidcDependencies,
+} from './oidc/index.ts';
 import { playgroundRoutes, settleDemoData } from './playground/index.ts';
 import { createMetrics, knexPoolUse, type Logger, pgPoolUse } from './telemetry/index.ts';
 import { type ArtifactStore, createPostgresArtifactStore, sweepExpiredArtifacts } from './tokens/index.ts';
@@ -204,8 +210,16 @@ export type Server = Readonly<{
 /** Sweeping can wait: the first moments of a node belong to the requests that it was started for. */
 const JOBS_DELAY_MS = 5_000;
 
-/** Builds the whole server on its domains, ready to start. */
-export async function composeServer(config: Config, domains: Domains): Promise<Server> {
+/**
+ * Builds the whole server on its domains, ready to start.
+ *
+ * @param options.artifactAdapter another way of keeping what the protocol stores, to be compared (bench/)
+ */
+export async function composeServer(
+  config: Config,
+  domains: Domains,
+  options: Pick<OidcDependencies, 'artifactAdapter'> = {},
+): Promise<Server> {
   const { accounts, clients, apis, audit, changes, clock, database, logger, secrets } = domains;
   const pages = createPages({ views: createViews({ viewsDirectory }) });
   const csrf = createCsrf({ key: secrets.csrfKey, isSecure: config.isSecure });
@@ -216,7 +230,12 @@ export async function composeServer(config: Config, domains: Domains): Promise<S
     logger,
   });
   await settleDemoData(config, domains);
-  const oidc = await createOidc({ ...domains, config, pages: createProviderPages({ pages, clients, accounts }) });
+  const oidc = await createOidc({
+    ...domains,
+    ...options,
+    config,
+    pages: createProviderPages({ pages, clients, accounts }),
+  });
   apis.onChange(() => oidc.rebuild());
   changes.subscribe('keys', () => oidc.rebuild());
 

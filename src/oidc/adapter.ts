@@ -10,12 +10,20 @@ import { toProviderMetadata } from './provider-client.ts';
  */
 const REPLAY_PROVISIONAL_SECONDS = 600;
 
-/** What the library stores goes to the artifact store; what it asks of clients to the registry, read only. */
-export function createAdapterFactory(stores: { artifacts: ArtifactStore; clients: Clients }): AdapterFactory {
+/**
+ * What the library stores goes to the artifact store; what it asks of clients to the registry, read only.
+ *
+ * @param stores.artifactAdapter where given, stands in the artifact store's place
+ */
+export function createAdapterFactory(stores: {
+  artifacts: ArtifactStore;
+  clients: Clients;
+  artifactAdapter?: AdapterFactory | undefined;
+}): AdapterFactory {
   return (name) => {
+    if (name === 'Client') return clientAdapter(stores.clients);
+    if (stores.artifactAdapter !== undefined) return stores.artifactAdapter(name);
     switch (name) {
-      case 'Client':
-        return clientAdapter(stores.clients);
       case 'ReplayDetection':
         return replayAdapter(stores.artifacts);
       default:

@@ -1,5 +1,5 @@
 import type { Middleware } from 'koa';
-import { type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import { type AdapterFactory, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Accounts } from '../accounts/index.ts';
 import type { Audit } from '../audit/index.ts';
 import type { Apis, Clients } from '../clients/index.ts';
@@ -30,6 +30,8 @@ export type OidcDependencies = {
   signingKeys: Pick<SigningKeys, 'load'>;
   cookieKeys: readonly string[];
   pages: ProviderPages;
+  /** Keeps what the library stores in the artifact store's place, so that another way of keeping it can be compared. */
+  artifactAdapter?: AdapterFactory | undefined;
 };
 
 /** The protocol: its endpoints, and the way from our pages back into it. */
