@@ -19,6 +19,25 @@ export type ArtifactPayload = Record<string, unknown>;
 
 export type ConsumeOutcome = 'consumed' | 'already_consumed' | 'not_found';
 
+/** A refresh token and the one that shall take its place, both as they are presented. */
+export type RefreshRotation = {
+  parent: string;
+  child: string;
+  /** Of the child. */
+  payload: ArtifactPayload;
+  ttlSeconds: number | undefined;
+  /** How long a use of the parent counts as a retry of its rotation; 0: not at all. */
+  leewaySeconds: number;
+};
+
+/**
+ * `rotated`: into the child given. `retried`: it had been within the leeway, `successor` is what it was rotated into.
+ * `reused`: it had been used before, and no retry explains it. `not_found`: it is gone, revoked for example.
+ */
+export type RotationOutcome =
+  | { outcome: 'rotated' | 'reused' | 'not_found' }
+  | { outcome: 'retried'; successor: string };
+
 /** Whose artifacts to revoke. */
 export type RevocationFilter = { accountId: string } | { clientId: string } | { grantId: string };
 
@@ -58,6 +77,19 @@ export type ArtifactStore = Readonly<{
 
   /** One atomic compare-and-set: of any number of concurrent calls, on any node, exactly one gets `consumed`. */
   consume(kind: ArtifactKind, id: string): Promise<ConsumeOutcome>;
+
+  /**
+   * Consumes a refresh token and keeps its child, in one step: of any number of concurrent calls, on any node, exactly
+   * one gets `rotated`, and no other child is kept. There is no moment in which one of the two is done: who dies before
+   * it has used nothing up, and who dies after it has left what a retry gets.
+   */
+  rotateRefreshToken(rotation: RefreshRotation): Promise<RotationOutcome>;
+
+  /**
+   * A refresh token that was rotated within the leeway, as it was before: without `consumed`, with its own `exp`. The
+   * leeway goes by the clock of the store and not by that of a node.
+   */
+  findRotatedRefreshToken(id: string, leewaySeconds: number): Promise<ArtifactPayload | undefined>;
 
   /**
    * Notes the use of a one-time value: true, the first to do so; false, it was noted before and has not expired (by

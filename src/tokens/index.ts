@@ -11,3 +11,4 @@ export type {
 } from './artifact.ts';
 export { sweepExpiredArtifacts } from './artifact-sweep-store.ts';
 export { createPostgresArtifactStore } from './postgres-artifact-store.ts';
+export { wipeSuccessors } from './refresh-rotation-store.ts';

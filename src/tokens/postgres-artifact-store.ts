@@ -4,6 +4,7 @@ import type {
   ArtifactPayload,
   ArtifactStore,
   ConsumeOutcome,
+  RefreshRotation,
   RevocationFilter,
   Sealer,
 } from './artifact.ts';
@@ -20,6 +21,8 @@ import {
 } from './artifact-row.ts';
 import * as statements from './artifact-statements-store.ts';
 import { createBatcher } from './batching.ts';
+import { createRefreshRotations } from './refresh-rotation.ts';
+import { selectRotatedById } from './refresh-rotation-store.ts';
 
 type OneTimeRow = Pick<ArtifactRow, 'id' | 'kind' | 'expiresAt' | 'purgeAt'>;
 
@@ -77,6 +80,8 @@ export function createPostgresArtifactStore(dependencies: {
     },
   });
 
+  const rotations = createRefreshRotations({ ...dependencies, isFaultOfOneRow });
+
   function payloadOf(row: StoredRow | undefined, id?: string): ArtifactPayload | undefined {
     if (row === undefined) return undefined;
     const now = clock();
@@ -113,6 +118,10 @@ export function createPostgresArtifactStore(dependencies: {
       await upserts.submit(encodeArtifact({ kind, id, payload, ttlSeconds }, dependencies, clock()));
     },
     consume: (kind: ArtifactKind, id: string) => consumes.submit(digestOf(kind, id)),
+    rotateRefreshToken: (rotation: RefreshRotation) => rotations.rotate(rotation),
+    async findRotatedRefreshToken(id: string, leewaySeconds: number) {
+      return payloadOf(await selectRotatedById(pool, digestOf('RefreshToken', id), leewaySeconds), id);
+    },
     async insertOnce(kind: 'ReplayDetection', id: string, provisionalTtlSeconds: number) {
       const lifetime = lifetimeColumns(kind, provisionalTtlSeconds, clock());
       return oneTimeInserts.submit({ id: digestOf(kind, id), kind, ...lifetime });
@@ -136,7 +145,7 @@ export function createPostgresArtifactStore(dependencies: {
       return tracked(statements.revokeRows(pool, filter, isoTime(now), isoTime(now + ENDED_SESSION_RETENTION_MS)));
     },
     async close() {
-      await Promise.all([finds.drain(), upserts.drain(), consumes.drain(), oneTimeInserts.drain()]);
+      await Promise.all([finds.drain(), upserts.drain(), consumes.drain(), oneTimeInserts.drain(), rotations.drain()]);
       await Promise.allSettled(running);
     },
   });

@@ -15,6 +15,7 @@ type Artifact = ArtifactReferences & {
   userCode: string | undefined;
   expiresAt: number | undefined;
   consumedAt: number | undefined;
+  successor?: string;
   isDestroyed: boolean;
 };
 
@@ -79,6 +80,25 @@ export function createMemoryArtifactStore(dependencies: { clock: Clock }): Artif
       if (artifact.consumedAt !== undefined) return 'already_consumed';
       artifact.consumedAt = clock();
       return 'consumed';
+    },
+    async rotateRefreshToken({ parent, child, payload, ttlSeconds, leewaySeconds }) {
+      const artifact = artifacts.get(keyOf('RefreshToken', parent));
+      if (artifact === undefined) return { outcome: 'not_found' };
+      if (artifact.consumedAt !== undefined) {
+        const isRetry = clock() < artifact.consumedAt + leewaySeconds * 1000;
+        if (!isRetry || artifact.successor === undefined) return { outcome: 'reused' };
+        return { outcome: 'retried', successor: artifact.successor };
+      }
+      artifact.consumedAt = clock();
+      artifact.successor = child;
+      await store.upsert('RefreshToken', child, payload, ttlSeconds);
+      return { outcome: 'rotated' };
+    },
+    async findRotatedRefreshToken(id, leewaySeconds) {
+      const artifact = artifacts.get(keyOf('RefreshToken', id));
+      if (artifact?.successor === undefined || artifact.consumedAt === undefined) return undefined;
+      if (clock() >= artifact.consumedAt + leewaySeconds * 1000) return undefined;
+      return read({ ...artifact, consumedAt: undefined });
     },
     async insertOnce(kind, id, provisionalTtlSeconds) {
       const existing = artifacts.get(keyOf(kind, id));
