@@ -49,7 +49,12 @@ import {
 } from './oidc/index.ts';
 import { playgroundRoutes, settleDemoData } from './playground/index.ts';
 import { createMetrics, knexPoolUse, type Logger, pgPoolUse } from './telemetry/index.ts';
-import { type ArtifactStore, createPostgresArtifactStore, sweepExpiredArtifacts } from './tokens/index.ts';
+import {
+  type ArtifactStore,
+  createPostgresArtifactStore,
+  sweepExpiredArtifacts,
+  wipeSuccessors,
+} from './tokens/index.ts';
 
 const { version } = packageJson;
 
@@ -253,6 +258,11 @@ export async function composeServer(
       {
         name: 'artifacts',
         sweep: (batchSize) => sweepExpiredArtifacts({ pool: database.pool, clock, batchSize }),
+      },
+      {
+        name: 'successors of refresh tokens',
+        sweep: (batchSize) =>
+          wipeSuccessors({ pool: database.pool, leewaySeconds: config.lifetimes.refreshLeewaySeconds, batchSize }),
       },
       { name: 'sign-in attempts', sweep: limits.sweep },
     ],

@@ -1,8 +1,10 @@
-import { type Adapter, type AdapterFactory, type AdapterPayload, errors, Provider } from 'oidc-provider';
+import { type Adapter, type AdapterFactory, type AdapterPayload, errors } from 'oidc-provider';
 import type { Clients } from '../clients/index.ts';
 import type { ArtifactKind, ArtifactPayload, ArtifactStore } from '../tokens/index.ts';
+import { endGrant } from './end-grant.ts';
 import { failClosed } from './faults.ts';
 import { toProviderMetadata } from './provider-client.ts';
+import { rotatingAdapter } from './refresh-rotation.ts';
 
 /**
  * Until the library saves a replay entry with its true expiry, right after asking for it: long enough for any assertion
@@ -13,9 +15,11 @@ const REPLAY_PROVISIONAL_SECONDS = 600;
 /**
  * What the library stores goes to the artifact store; what it asks of clients to the registry, read only.
  *
+ * @param stores.config how long a rotated refresh token may be used again
  * @param stores.artifactAdapter where given, stands in the artifact store's place
  */
 export function createAdapterFactory(stores: {
+  config: { lifetimes: { refreshLeewaySeconds: number } };
   artifacts: ArtifactStore;
   clients: Clients;
   artifactAdapter?: AdapterFactory | undefined;
@@ -26,6 +30,10 @@ export function createAdapterFactory(stores: {
     switch (name) {
       case 'ReplayDetection':
         return replayAdapter(stores.artifacts);
+      case 'RefreshToken': {
+        const { artifacts, config } = stores;
+        return rotatingAdapter(artifactAdapter(artifacts, name), artifacts, config.lifetimes.refreshLeewaySeconds);
+      }
       default:
         return artifactAdapter(stores.artifacts, name as ArtifactKind);
     }
@@ -63,11 +71,7 @@ function artifactAdapter(store: ArtifactStore, kind: ArtifactKind): Adapter {
  */
 async function endGrantOfCode(store: ArtifactStore, code: string): Promise<void> {
   const payload = await failClosed(() => store.find('AuthorizationCode', code));
-  const grantId = payload?.grantId;
-  if (typeof grantId !== 'string') return;
-  await failClosed(() => store.revokeAll({ grantId }));
-  const context = Provider.ctx;
-  context?.oidc.provider.emit('grant.revoked', context, grantId);
+  if (typeof payload?.grantId === 'string') await endGrant(store, payload.grantId);
 }
 
 /** The library asks whether a `jti` was seen and then saves it: two steps that a race falls between. Asking is the insert here. */

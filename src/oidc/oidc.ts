@@ -18,6 +18,7 @@ import { createJwtVerifier } from './jwt-access-token.ts';
 import { mayIntrospect } from './policies.ts';
 import { type ProviderPages, providerConfiguration } from './provider-configuration.ts';
 import { createProviderHandle } from './provider-handle.ts';
+import { answerWithSuccessor } from './refresh-rotation.ts';
 
 export type OidcDependencies = {
   config: Config;
@@ -59,6 +60,7 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
     });
     provider.use(settleAudit);
     provider.use(noteOutcome);
+    provider.use(answerWithSuccessor);
     provider.use(
       introspectJwt(provider, {
         verify: createJwtVerifier(config.issuer, publicJwks),

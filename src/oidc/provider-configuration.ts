@@ -17,6 +17,7 @@ import {
   rotatesRefreshToken,
 } from './policies.ts';
 import { ALLOWED_ORIGINS, isPkceRequired, REQUIRE_PKCE } from './provider-client.ts';
+import { isRotationRetry } from './refresh-rotation.ts';
 import { defaultResource, resourceServerInfo } from './resources.ts';
 
 /** The pages that the provider shows by itself; `interactions/` makes them. */
@@ -81,7 +82,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     cookies: cookieSettings(inputs.cookieKeys, config.isSecure),
     discovery: { ui_locales_supported: [...pages.locales] },
     pkce: { required: (_context, client) => isPkceRequired(client) },
-    rotateRefreshToken: rotatesRefreshToken,
+    rotateRefreshToken: (context) => isRotationRetry(context) || rotatesRefreshToken(context),
     // The library would leave the grant when an access token is revoked, and a refresh in flight would outlive it.
     revokeGrantPolicy: () => true,
     loadExistingGrant: (context) => failClosed(() => loadExistingGrant(context, { consents })),
