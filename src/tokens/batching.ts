@@ -103,3 +103,11 @@ export function createBatcher<Request, Answer>(options: {
     },
   });
 }
+
+/**
+ * SQLSTATE classes that one row can cause: data exception (22), constraint (23), limits exceeded by a value (54). And
+ * 40, a transaction that had to give way: alone, each has its way. What says that the database is away is not among them.
+ */
+export function isFaultOfOneRow(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && /^(22|23|40|54)...$/.test(String(error.code));
+}

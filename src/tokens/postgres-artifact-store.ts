@@ -20,7 +20,7 @@ import {
   type StoredRow,
 } from './artifact-row.ts';
 import * as statements from './artifact-statements-store.ts';
-import { createBatcher } from './batching.ts';
+import { createBatcher, isFaultOfOneRow } from './batching.ts';
 import { createRefreshRotations } from './refresh-rotation.ts';
 import { selectRotatedById } from './refresh-rotation-store.ts';
 
@@ -149,14 +149,6 @@ export function createPostgresArtifactStore(dependencies: {
       await Promise.allSettled(running);
     },
   });
-}
-
-/**
- * SQLSTATE classes that one row can cause: data exception (22), constraint (23), limits exceeded by a value (54). And
- * 40, a transaction that had to give way: alone, each has its way. What says that the database is away is not among them.
- */
-function isFaultOfOneRow(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && /^(22|23|40|54)...$/.test(String(error.code));
 }
 
 /** ON CONFLICT can't touch a row twice in one statement. The last write wins; what it doesn't say is kept, as in SQL. */
