@@ -7,12 +7,20 @@ import type { Logger } from '../telemetry/index.ts';
 type ChangeTopic = 'clients' | 'apis' | 'keys' | 'accounts' | 'revocations';
 /** `id` is what changed; absent: anything of the topic may have. */
 type ChangeListener = (id?: string) => void | Promise<void>;
+/** `undefined`: messages may have been missed, for the connection that listens was lost or has just been made. */
+type MessageListener = (message: string | undefined) => void;
 
 /** Tells every node what was changed on one of them: by NOTIFY at once, by a poll of the revisions when one was lost. */
 export type ChangeFeed = Readonly<{
   /** Resolves when the first connection listens; afterwards it reconnects by itself. */
   start(): Promise<void>;
   subscribe(topic: ChangeTopic, listener: ChangeListener): void;
+  /**
+   * Messages on a channel of its own, to be asked for before the start. They have no revision behind them, so that nobody
+   * waits for anybody to send one, and no poll heals a lost one: whoever hears must do without for as long as
+   * `isListening()` may take to see a silent connection.
+   */
+  hear(channel: string, listener: MessageListener): void;
   /** Whether the connection on which messages come is there, and has answered of late. */
   isListening(): boolean;
   close(): Promise<void>;
@@ -67,6 +75,7 @@ type Revision = { topic: string; revision: string };
 export function createChangeFeed(options: { url: string; knex: Knex; logger: Logger }): ChangeFeed {
   const { logger } = options;
   const listeners = new Map<string, ChangeListener[]>();
+  const hearers = new Map<string, MessageListener>();
   const seen = new Map<string, number>();
   let client: pg.Client | undefined;
   /** The connection whose last look is under way. */
@@ -142,6 +151,10 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
     void tell(change.topic, isNext ? change.id : undefined);
   }
 
+  function messagesMayBeLost(): void {
+    for (const hearer of hearers.values()) hearer(undefined);
+  }
+
   /** Listens first and then looks at the revisions, so that nothing falls between. Where either fails nothing is left open. */
   async function connect(): Promise<void> {
     const next = new pg.Client({
@@ -151,21 +164,26 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
       query_timeout: ANSWER_TIMEOUT_MS,
       keepAlive: true,
     });
-    next.on('notification', ({ payload }) => payload !== undefined && received(payload));
+    next.on('notification', ({ channel, payload = '' }) => {
+      if (channel === CHANNEL) received(payload);
+      else hearers.get(channel)?.(payload);
+    });
     next.on('error', () => undefined);
     let isLost = false;
     next.on('end', () => {
       isLost = true;
       if (client !== next) return;
       client = undefined;
+      messagesMayBeLost();
       reconnectLater();
     });
     try {
       await next.connect();
-      await next.query(`listen ${CHANNEL}`);
+      for (const channel of [CHANNEL, ...hearers.keys()]) await next.query(`listen ${pg.escapeIdentifier(channel)}`);
       await healBy(next);
       if (isLost || isClosed) throw new Error('the connection that listens for changes ended while it was made');
       client = next;
+      messagesMayBeLost();
     } catch (error) {
       await endOf(next);
       throw error;
@@ -188,6 +206,9 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
     },
     subscribe(topic: ChangeTopic, listener: ChangeListener) {
       listeners.set(topic, [...(listeners.get(topic) ?? []), listener]);
+    },
+    hear(channel: string, listener: MessageListener) {
+      hearers.set(channel, listener);
     },
     isListening: () => client !== undefined,
     async close() {
