@@ -19,8 +19,13 @@ export function randomValue(): string {
  * The rules of an artifact store; every store passes them.
  *
  * @param makeStore is called once, when the tests run; the store must go by the clock given
+ * @param ageRotation lets it be longer ago that a refresh token was rotated, where the leeway goes by another clock
  */
-export function artifactStoreContract(name: string, makeStore: (clock: Clock) => ArtifactStore): void {
+export function artifactStoreContract(
+  name: string,
+  makeStore: (clock: Clock) => ArtifactStore,
+  ageRotation?: (refreshToken: string, seconds: number) => Promise<void>,
+): void {
   describe(`${name}: the artifact store contract`, () => {
     let now = Date.UTC(2026, 0, 1, 12);
     let store: ArtifactStore;
@@ -192,6 +197,134 @@ export function artifactStoreContract(name: string, makeStore: (clock: Clock) =>
         await store.upsert('DeviceCode', id, payload, HOUR);
         expect(await store.consume('DeviceCode', id)).toBe('already_consumed');
         expect(await store.find('DeviceCode', id)).toHaveProperty('consumed');
+      });
+    });
+
+    describe('rotating a refresh token', () => {
+      const LEEWAY = 10;
+
+      async function rotate(parent: string, options: { child?: string; leewaySeconds?: number } = {}) {
+        const child = options.child ?? randomValue();
+        const payload = { iat: seconds(), exp: seconds() + HOUR, kind: 'RefreshToken', jti: child, rotations: 1 };
+        const rotation = { parent, child, payload, ttlSeconds: HOUR, leewaySeconds: options.leewaySeconds ?? LEEWAY };
+        return { child, payload, result: await store.rotateRefreshToken(rotation) };
+      }
+      const letPass = async (parent: string, count: number) =>
+        ageRotation === undefined ? passSeconds(count) : ageRotation(parent, count);
+
+      test('consumes it and keeps its child', async () => {
+        const parent = await put('RefreshToken');
+        const { child, payload, result } = await rotate(parent.id);
+        expect(result).toEqual({ outcome: 'rotated' });
+        expect(await store.find('RefreshToken', child)).toEqual(payload);
+        expect(await store.find('RefreshToken', parent.id)).toHaveProperty('consumed');
+        expect(await store.consume('RefreshToken', parent.id)).toBe('already_consumed');
+      });
+
+      test('gives every retry within the leeway the child that there is, and keeps no other', async () => {
+        const { id } = await put('RefreshToken');
+        const first = await rotate(id);
+        await letPass(id, LEEWAY - 2);
+        for (let repeat = 0; repeat < 3; repeat += 1) {
+          const retry = await rotate(id);
+          expect(retry.result).toEqual({ outcome: 'retried', successor: first.child });
+          expect(await store.find('RefreshToken', retry.child)).toBeUndefined();
+        }
+      });
+
+      test('is refused as a reuse once the leeway has passed', async () => {
+        const { id } = await put('RefreshToken');
+        await rotate(id);
+        await letPass(id, LEEWAY);
+        const { child, result } = await rotate(id);
+        expect(result).toEqual({ outcome: 'reused' });
+        expect(await store.find('RefreshToken', child)).toBeUndefined();
+      });
+
+      test('without a leeway happens once, and all else is a reuse', async () => {
+        const { id } = await put('RefreshToken');
+        const results = await Promise.all(
+          Array.from({ length: 20 }, async () => (await rotate(id, { leewaySeconds: 0 })).result.outcome),
+        );
+        expect(results.toSorted()).toEqual([...Array(19).fill('reused'), 'rotated']);
+        expect((await rotate(id, { leewaySeconds: 0 })).result).toEqual({ outcome: 'reused' });
+      });
+
+      test('leaves one child, however many try at the same time', async () => {
+        for (let repeat = 0; repeat < REPEATS; repeat += 1) {
+          const { id } = await put('RefreshToken');
+          const rotations = await Promise.all(Array.from({ length: COMPETITORS }, () => rotate(id)));
+          const winners = rotations.filter(({ result }) => result.outcome === 'rotated');
+          expect(winners).toHaveLength(1);
+          const children = rotations.map(({ child, result }) =>
+            result.outcome === 'retried' ? result.successor : child,
+          );
+          expect(new Set(children)).toEqual(new Set([winners[0]?.child]));
+          const kept = await Promise.all(rotations.map(({ child }) => store.find('RefreshToken', child)));
+          expect(kept.filter((found) => found !== undefined)).toHaveLength(1);
+        }
+      });
+
+      test('of different tokens at the same time does not mix them up', async () => {
+        const parents = await Promise.all(Array.from({ length: 100 }, () => put('RefreshToken')));
+        const first = await Promise.all(parents.map(({ id }) => rotate(id)));
+        const retries = await Promise.all(parents.toReversed().map(({ id }) => rotate(id)));
+        expect(retries.map(({ result }) => result)).toEqual(
+          first.toReversed().map(({ child }) => ({ outcome: 'retried', successor: child })),
+        );
+      });
+
+      test('goes on from the child, whose own leeway counts', async () => {
+        const { id } = await put('RefreshToken');
+        const { child } = await rotate(id);
+        const { child: grandchild } = await rotate(child);
+        expect((await rotate(id)).result).toEqual({ outcome: 'retried', successor: child });
+        expect((await rotate(child)).result).toEqual({ outcome: 'retried', successor: grandchild });
+        await letPass(child, LEEWAY);
+        expect((await rotate(child)).result).toEqual({ outcome: 'reused' });
+      });
+
+      test('has no way back when it was revoked, by itself or with its grant', async () => {
+        const grantId = randomValue();
+        for (const end of [
+          (id: string) => store.destroy('RefreshToken', id),
+          () => store.revokeByGrantId('RefreshToken', grantId),
+          () => store.revokeAll({ grantId }),
+        ]) {
+          const { id } = await put('RefreshToken', { grantId });
+          await rotate(id);
+          await end(id);
+          const { child, result } = await rotate(id);
+          expect(result).toEqual({ outcome: 'not_found' });
+          expect(await store.find('RefreshToken', child)).toBeUndefined();
+          expect(await store.findRotatedRefreshToken(id, LEEWAY)).toBeUndefined();
+        }
+        expect((await rotate(randomValue())).result).toEqual({ outcome: 'not_found' });
+      });
+
+      test('that was consumed in another way has no successor', async () => {
+        const { id } = await put('RefreshToken');
+        await store.consume('RefreshToken', id);
+        expect((await rotate(id)).result).toEqual({ outcome: 'reused' });
+        expect(await store.findRotatedRefreshToken(id, LEEWAY)).toBeUndefined();
+      });
+
+      test('lets it be found as it was before, within the leeway and by no other look-up', async () => {
+        const { id, payload } = await put('RefreshToken', { scope: 'openid' });
+        expect(await store.findRotatedRefreshToken(id, LEEWAY)).toBeUndefined();
+        await rotate(id);
+        expect(await store.findRotatedRefreshToken(id, LEEWAY)).toEqual(payload);
+        expect(await store.find('RefreshToken', id)).toHaveProperty('consumed');
+        expect(await store.findRotatedRefreshToken(id, 0)).toBeUndefined();
+        await letPass(id, LEEWAY);
+        expect(await store.findRotatedRefreshToken(id, LEEWAY)).toBeUndefined();
+      });
+
+      test('leaves it with the expiry that it had', async () => {
+        const { id, payload } = await put('RefreshToken', {}, 5);
+        await rotate(id);
+        passSeconds(6);
+        expect(await store.findRotatedRefreshToken(id, LEEWAY)).toEqual(payload);
       });
     });
 

@@ -8,6 +8,7 @@ import { type ArtifactStore, createPostgresArtifactStore, sweepExpiredArtifacts 
 import { artifactStoreContract, randomValue } from '../../contracts/artifact-store-contract.ts';
 import { realisticArtifacts } from '../../contracts/realistic-artifacts.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
+import { ageRotation } from '../../harness/rotations.ts';
 import { createAesSealer } from './aes-sealer.ts';
 
 const HOUR = 3_600;
@@ -23,7 +24,9 @@ function makeStore(clock: Clock = Date.now, pool: pg.Pool = testDatabase.databas
   return createPostgresArtifactStore({ pool, clock, ...keys });
 }
 
-artifactStoreContract('PostgreSQL', makeStore);
+artifactStoreContract('PostgreSQL', makeStore, (refreshToken, seconds) =>
+  ageRotation(testDatabase.database.pool, refreshToken, seconds),
+);
 
 /** Lets a test see every statement that goes to the database. */
 function observed(pool: pg.Pool, observe: (statement: Promise<unknown>) => void): pg.Pool {
