@@ -1,7 +1,7 @@
 /**
  * Owns what the protocol stores ("artifacts": sessions, grants, codes, opaque tokens, interactions) and its rules: kept
- * without any bearer value, consumed once, dead when destroyed, gone some time after expiry. Refuses to know what a
- * token means: scopes, audiences and formats are the provider's, and so is every decision by `exp`.
+ * without any bearer value, consumed once, dead when destroyed, gone some time after expiry; and what ends the tokens that
+ * are stored nowhere ("revocations"). Refuses to know what a token means: scopes, audiences and formats are the provider's, and so is every decision by `exp`.
  */
 export type {
   ArtifactKind,
@@ -12,3 +12,4 @@ export type {
 export { sweepExpiredArtifacts } from './artifact-sweep-store.ts';
 export { createPostgresArtifactStore } from './postgres-artifact-store.ts';
 export { wipeSuccessors } from './refresh-rotation-store.ts';
+export { createRevocations, type Revocations } from './revocations.ts';

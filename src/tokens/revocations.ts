@@ -1,0 +1,161 @@
+import type { Knex } from 'knex';
+import type { Clock } from '../config/index.ts';
+import type { ChangeFeed } from '../database/index.ts';
+import { isStorable } from './artifact-references.ts';
+import { createBatcher, isFaultOfOneRow } from './batching.ts';
+import {
+  deleteExpiredRevocations,
+  insertRevocations,
+  type NewRevocation,
+  type Revocation,
+  type RevocationCursor,
+  type RevocationKind,
+  selectRevocations,
+} from './revocations-store.ts';
+
+/** What a stateless token says of itself, once its signature was verified. */
+export type StatelessToken = {
+  jti: string;
+  /** Whom it was issued to. */
+  clientId: string;
+  /** Whom it is about. */
+  accountId: string;
+  /** The revision that its node knew when the request for it began; 0 where it bears none. */
+  revision: number;
+};
+
+/**
+ * What ends stateless tokens before their time, held whole in the memory of every node.
+ *
+ * A client or an account is revoked by a mark: it ends every token that bears a lower revision than its own. Revisions are
+ * counted by the database, because times can't tell: clocks of nodes differ, and `iat` has whole seconds. A token of a
+ * node that has not heard of the mark yet bears a lower revision, too, and is dead from the start.
+ */
+export type Revocations = Readonly<{
+  /** Reads all there is; to be called before the first `isRevoked`. @throws the database's own error */
+  load(): Promise<void>;
+  /** The latest revision whose revocations are all known here. */
+  revision(): number;
+  /** From memory, in constant time. */
+  isRevoked(token: StatelessToken): boolean;
+  /** @param exp its expiry, in epoch seconds; resolves when durable and known here, as the two below do */
+  revokeToken(jti: string, exp: number): Promise<void>;
+  /** Ends every token that was issued to the client, on whatever node. */
+  revokeClient(clientId: string): Promise<void>;
+  /** Ends every token that is about the account, on whatever node. */
+  revokeAccount(accountId: string): Promise<void>;
+  /** Removes expired rows, at most `batchSize`. @returns how many */
+  sweep(batchSize: number): Promise<number>;
+  /** Waits for what is being written. */
+  close(): Promise<void>;
+}>;
+
+/**
+ * Beyond the expiry of what it ends. Covers the tolerance of 15 s with which expiry is checked, a sweeper whose clock is
+ * half a minute ahead of the one that checks, and then some: a row costs little, a token that revives does not.
+ */
+const RETENTION_MARGIN_MS = 300_000;
+/** What PostgreSQL and ISO 8601 agree on (the end of the year 9999), in epoch milliseconds. */
+const LATEST_EXPIRY = 253_402_300_799_000;
+/** Rows of about 100 bytes; one answer stays far below a megabyte. */
+const PAGE_SIZE = 5_000;
+/** Looking through 100,000 entries takes a few milliseconds, too much for every request and nothing for one a minute. */
+const PRUNE_INTERVAL_MS = 60_000;
+
+/**
+ * @param dependencies.changeFeed tells of what other nodes revoke, and that something may have been missed
+ * @param dependencies.longestTokenSeconds no stateless token lives longer
+ */
+export function createRevocations(dependencies: {
+  knex: Knex;
+  changeFeed: Pick<ChangeFeed, 'subscribe'>;
+  clock: Clock;
+  longestTokenSeconds: number;
+}): Revocations {
+  const { knex, clock, longestTokenSeconds } = dependencies;
+  const held: Record<RevocationKind, Map<string, Revocation>> = {
+    token: new Map(),
+    client: new Map(),
+    account: new Map(),
+  };
+  let known = 0;
+  let prunedAt = clock();
+  let reading: Promise<void> = Promise.resolve();
+  let nextReading: Promise<void> | undefined;
+
+  const writes = createBatcher<NewRevocation, void>({
+    isFaultOfOneRow,
+    async run(revocations) {
+      await insertRevocations(knex, distinct(revocations), clock());
+      return revocations.map(() => undefined);
+    },
+  });
+
+  async function readOn(): Promise<void> {
+    let cursor: RevocationCursor = { revision: known + 1, kind: '', value: '' };
+    let page: Revocation[];
+    do {
+      page = await selectRevocations(knex, cursor, PAGE_SIZE);
+      for (const revocation of page) held[revocation.kind].set(revocation.value, revocation);
+      cursor = page.at(-1) ?? cursor;
+    } while (page.length === PAGE_SIZE);
+    // Not before the end: a revision of which some is missing is not known.
+    if (cursor.kind !== '') known = cursor.revision;
+  }
+
+  /** Reads what was committed before the call: a reading under way may have begun before that, and is waited for. */
+  function refresh(): Promise<void> {
+    nextReading ??= reading
+      .catch(() => undefined)
+      .then(() => {
+        nextReading = undefined;
+        reading = readOn();
+        return reading;
+      });
+    return nextReading;
+  }
+
+  function prune(now: number): void {
+    if (Math.abs(now - prunedAt) < PRUNE_INTERVAL_MS) return;
+    prunedAt = now;
+    for (const entries of Object.values(held)) {
+      for (const [value, { expiresAt }] of entries) if (expiresAt <= now) entries.delete(value);
+    }
+  }
+
+  async function revoke(kind: RevocationKind, value: string, expiry: number): Promise<void> {
+    // What no column can hold nobody bears.
+    if (!isStorable(value)) return;
+    await writes.submit({ kind, value, expiresAt: Math.min(expiry + RETENTION_MARGIN_MS, LATEST_EXPIRY) });
+    await refresh();
+  }
+
+  const isMarked = (kind: 'client' | 'account', id: string, revision: number) =>
+    revision < (held[kind].get(id)?.revision ?? 0);
+
+  dependencies.changeFeed.subscribe('revocations', refresh);
+  return Object.freeze({
+    load: refresh,
+    revision: () => known,
+    isRevoked({ jti, clientId, accountId, revision }: StatelessToken) {
+      prune(clock());
+      return held.token.has(jti) || isMarked('client', clientId, revision) || isMarked('account', accountId, revision);
+    },
+    revokeToken: (jti: string, exp: number) => revoke('token', jti, exp * 1_000),
+    revokeClient: (clientId: string) => revoke('client', clientId, clock() + longestTokenSeconds * 1_000),
+    revokeAccount: (accountId: string) => revoke('account', accountId, clock() + longestTokenSeconds * 1_000),
+    sweep: (batchSize: number) => deleteExpiredRevocations(knex, { size: batchSize, before: clock() }),
+    close: () => writes.drain(),
+  });
+}
+
+/** ON CONFLICT can't touch a row twice in one statement. */
+function distinct(revocations: readonly NewRevocation[]): NewRevocation[] {
+  const byKey = new Map<string, NewRevocation>();
+  for (const revocation of revocations) {
+    const key = `${revocation.kind} ${revocation.value}`;
+    const expiresAt = Math.max(revocation.expiresAt, byKey.get(key)?.expiresAt ?? 0);
+    byKey.set(key, { ...revocation, expiresAt });
+  }
+  return [...byKey.values()];
+}
