@@ -3,14 +3,22 @@ import Koa, { type Middleware } from 'koa';
 import mount from 'koa-mount';
 import serveStatic from 'koa-static';
 import type { Config } from './config/index.ts';
-import { ownAddress, type Pages, postToGet, readForm, respondToErrors, securityHeaders } from './http/index.ts';
+import {
+  ownAddress,
+  type Pages,
+  postToGet,
+  publicDocuments,
+  readForm,
+  respondToErrors,
+  securityHeaders,
+} from './http/index.ts';
 
 export const viewsDirectory = fileURLToPath(new URL('../views', import.meta.url));
 
 export type AppParts = {
   config: Config;
-  /** Newest first; the provider's own, whose cookies are set through this app's context. */
-  cookieKeys: readonly string[];
+  /** As they are now, the one that signs first; the provider's own, whose cookies are set through this app's context. */
+  cookieKeys(): readonly string[];
   pages: Pages;
   /** Log line and metrics: sees every request and its end. */
   observe: Middleware;
@@ -24,7 +32,9 @@ export type AppParts = {
 /** The way of every request: where it came from, its log line, headers, errors; then who answers it. */
 export function createApp(parts: AppParts): Koa {
   const { config, pages } = parts;
-  const app = new Koa({ proxy: true, keys: [...parts.cookieKeys] });
+  const app = new Koa({ proxy: true });
+  // Koa asks at every request: the keys rotate while the server runs.
+  Object.defineProperty(app, 'keys', { get: () => [...parts.cookieKeys()] });
   // Every error is answered and logged on its way; what is left is a connection that broke while it was written to.
   app.silent = true;
   app.use(ownAddress({ issuer: config.issuer, trustedProxies: config.trustedProxies }));
@@ -36,6 +46,7 @@ export function createApp(parts: AppParts): Koa {
   app.use(parts.interactions);
   if (parts.playground !== undefined) app.use(parts.playground);
   app.use(postToGet(['/authorize', '/logout'], readForm()));
+  app.use(publicDocuments(config));
   app.use(parts.oidc);
   return app;
 }

@@ -32,11 +32,11 @@ import { createProviderPages, interactionRoutes } from './interactions/index.ts'
 import { createJobs } from './jobs/index.ts';
 import {
   createKeyWrapper,
+  createServerSecrets,
   createSigningKeys,
   developmentKeyEncryptionKey,
-  ensureServerSecrets,
   type KeyWrapper,
-  type ServerSecrets,
+  type RotatingServerSecrets,
   type SigningKeys,
 } from './keys/index.ts';
 import { createSignInLimits } from './limits/index.ts';
@@ -79,8 +79,9 @@ export type Domains = Readonly<{
   apis: Apis;
   consents: ConsentsStore;
   signingKeys: SigningKeys;
-  secrets: ServerSecrets;
-  cookieKeys: readonly string[];
+  serverSecrets: RotatingServerSecrets;
+  /** As they are now: the first signs, each verifies. */
+  cookieKeys(): readonly string[];
   artifacts: ArtifactStore;
   close(): Promise<void>;
 }>;
@@ -126,8 +127,10 @@ export async function composeDomains(
   const changes = createChangeFeed({ url: directUrl, knex, logger });
   const audit = createAudit({ knex, clock, logger });
   const { wrapper, signingKeys } = await openKeys(config, { knex, clock, audit });
-  const secrets = await ensureServerSecrets({ knex, wrapper, clock });
-  const cookieKeys = config.cookieKeys ?? secrets.cookieKeys;
+  const serverSecrets = createServerSecrets({ knex, wrapper, audit, policy: serverSecretPolicy(config) });
+  await serverSecrets.ensure();
+  const secrets = serverSecrets.current();
+  const cookieKeys = () => config.cookieKeys ?? serverSecrets.current().cookieKeys;
   await signingKeys.ensure();
 
   const consents = createConsentsStore({ knex, clock });
@@ -155,7 +158,7 @@ export async function composeDomains(
       // An API that another node made a moment ago counts, too.
       apis.load(),
     ]);
-    return { config, accounts, apis, clients, consents, cookieKeys, signingKeys: privateJwks };
+    return { config, accounts, apis, clients, consents, cookieKeys: cookieKeys(), signingKeys: privateJwks };
   });
   const clients: Clients = createClients({ knex, clock, changeFeed: changes, audit: registryAudit, validator });
   await apis.load();
@@ -178,7 +181,7 @@ export async function composeDomains(
     apis,
     consents,
     signingKeys,
-    secrets,
+    serverSecrets,
     cookieKeys,
     artifacts,
     async close() {
@@ -188,6 +191,12 @@ export async function composeDomains(
       await opened.close();
     },
   };
+}
+
+function serverSecretPolicy({ keyPolicy, lifetimes, cookieKeys }: Config) {
+  const { rotationSeconds, announceSeconds } = keyPolicy;
+  const longestCookieSeconds = Math.max(lifetimes.sessionSeconds, lifetimes.interactionSeconds);
+  return { rotationSeconds, announceSeconds, longestCookieSeconds, rotatesCookieKeys: cookieKeys === undefined };
 }
 
 /** The keys of the environment, and what opens them; makes none that the database lacks. */
@@ -225,7 +234,8 @@ export async function composeServer(
   domains: Domains,
   options: Pick<OidcDependencies, 'artifactAdapter'> = {},
 ): Promise<Server> {
-  const { accounts, clients, apis, audit, changes, clock, database, logger, secrets } = domains;
+  const { accounts, clients, apis, audit, changes, clock, database, logger, serverSecrets } = domains;
+  const secrets = serverSecrets.current();
   const pages = createPages({ views: createViews({ viewsDirectory }) });
   const csrf = createCsrf({ key: secrets.csrfKey, isSecure: config.isSecure });
   const limits = createSignInLimits({
@@ -242,7 +252,13 @@ export async function composeServer(
     pages: createProviderPages({ pages, clients, accounts }),
   });
   apis.onChange(() => oidc.rebuild());
-  changes.subscribe('keys', () => oidc.rebuild());
+  changes.subscribe('keys', async () => {
+    try {
+      await serverSecrets.reload();
+    } finally {
+      await oidc.rebuild();
+    }
+  });
 
   let isShuttingDown = false;
   const metrics = createMetrics({ version });

@@ -85,6 +85,7 @@ export const auditEventSchema = z.discriminatedUnion('type', [
   event('account.enabled', { accountId }),
   event('account.deleted', { accountId }),
   event('account.password_set', { accountId }),
+  event('secret.rotated', { name: z.enum(['cookie_key', 'dpop_nonce_secret']) }),
   event('key.created', { kid: identifier, algorithm: z.enum(['RS256', 'ES256']) }),
 ]);
 

@@ -5,6 +5,12 @@
  */
 export { developmentKeyEncryptionKey } from './development-key.ts';
 export { createKeyWrapper, type KeyWrapper } from './key-wrapper.ts';
-export { ensureServerSecrets, openServerSecrets, type ServerSecrets } from './server-secrets.ts';
+export { resealServerSecrets } from './reseal-server-secrets.ts';
+export {
+  createServerSecrets,
+  openServerSecrets,
+  type RotatingServerSecrets,
+  type ServerSecrets,
+} from './server-secrets.ts';
 export { SIGNING_ALGORITHMS } from './signing-key.ts';
 export { createSigningKeys, type SigningKeys } from './signing-keys.ts';

@@ -1,8 +1,12 @@
 import type { Knex } from 'knex';
 import type { WrappedKey } from './key-wrapper.ts';
+import type { ServerSecretVersion } from './server-secret-policy.ts';
 
-/** A secret of the server as it is stored: wrapped under the key-encryption key. */
-export type StoredServerSecret = Readonly<{ name: string; version: number; wrappedKey: WrappedKey; createdAt: Date }>;
+/** A version of a secret of the server as it is stored: wrapped under the key-encryption key. */
+export type StoredServerSecret = ServerSecretVersion & Readonly<{ wrappedKey: WrappedKey }>;
+
+/** A version that is about to be stored; the database says when. */
+export type NewServerSecret = Pick<StoredServerSecret, 'name' | 'version' | 'wrappedKey'>;
 
 type ServerSecretRow = {
   name: string;
@@ -10,9 +14,27 @@ type ServerSecretRow = {
   wrapped_secret: string;
   key_encryption_key_id: string;
   created_at: Date;
+  activated_at: Date | null;
+  retired_at: Date | null;
 };
 
-/** Every secret there is; of one name the newest first. */
+/** Any number that nothing else in this database locks by: whoever holds it decides which versions there are. */
+const SERVER_SECRETS_LOCK = 7_355_611;
+
+/** Waits until no other node changes versions; held until the transaction ends, so that it works behind a pooler. */
+export async function lockServerSecrets(trx: Knex): Promise<void> {
+  await trx.raw('select pg_advisory_xact_lock(?)', [SERVER_SECRETS_LOCK]);
+}
+
+/** The time of the database, which all nodes share, whatever their own clocks say. */
+export async function readDatabaseTime(knex: Knex): Promise<Date> {
+  const { rows } = await knex.raw<{ rows: { now: Date }[] }>('select clock_timestamp() as now');
+  const [first] = rows;
+  if (first === undefined) throw new Error('the database told no time');
+  return first.now;
+}
+
+/** Every version of every secret; of one name the newest first. */
 export async function readServerSecrets(knex: Knex): Promise<StoredServerSecret[]> {
   const rows = await knex<ServerSecretRow>('server_secrets').orderBy([
     { column: 'name' },
@@ -23,24 +45,50 @@ export async function readServerSecrets(knex: Knex): Promise<StoredServerSecret[
     version: row.version,
     wrappedKey: { keyEncryptionKeyId: row.key_encryption_key_id, wrapped: row.wrapped_secret },
     createdAt: row.created_at,
+    activatedAt: row.activated_at ?? undefined,
+    retiredAt: row.retired_at ?? undefined,
   }));
 }
 
 /**
- * Adds what is not there yet and leaves alone what is. One statement, in the order given: of two nodes that start at
- * once the second waits at the first row, so that all secrets are those of one node.
+ * Adds what is not there yet, in use from now on, and leaves alone what is. One statement, in the order given: of two
+ * nodes that start at once the second waits at the first row, so that all secrets are those of one node.
  */
-export async function insertMissingServerSecrets(knex: Knex, secrets: readonly StoredServerSecret[]): Promise<void> {
-  await knex<ServerSecretRow>('server_secrets')
-    .insert(
-      secrets.map((secret) => ({
-        name: secret.name,
-        version: secret.version,
-        wrapped_secret: secret.wrappedKey.wrapped,
-        key_encryption_key_id: secret.wrappedKey.keyEncryptionKeyId,
-        created_at: secret.createdAt,
-      })),
-    )
+export async function insertMissingServerSecrets(knex: Knex, secrets: readonly NewServerSecret[]): Promise<void> {
+  const now = knex.raw('clock_timestamp()');
+  await knex('server_secrets')
+    .insert(secrets.map((secret) => ({ ...toColumns(secret), created_at: now, activated_at: now })))
     .onConflict(['name', 'version'])
     .ignore();
+}
+
+/** Adds a version that is not in use yet; the caller holds the lock. */
+export async function announceServerSecret(trx: Knex, secret: NewServerSecret): Promise<void> {
+  await trx('server_secrets').insert({ ...toColumns(secret), created_at: trx.raw('clock_timestamp()') });
+}
+
+/** Puts the version `next` of a secret in the place of the one in use; the caller holds the lock. */
+export async function promoteServerSecret(trx: Knex, name: string, next: number): Promise<void> {
+  const now = trx.raw('clock_timestamp()');
+  await trx('server_secrets')
+    .where({ name })
+    .whereNotNull('activated_at')
+    .whereNull('retired_at')
+    .update({ retired_at: now });
+  await trx('server_secrets').where({ name, version: next }).update({ activated_at: now });
+}
+
+/** Removes one version for ever; the caller holds the lock. */
+export async function deleteServerSecret(trx: Knex, name: string, version: number): Promise<void> {
+  await trx('server_secrets').where({ name, version }).delete();
+}
+
+/** Puts another wrapping of the same value in the place of the one before; the caller holds the lock. */
+export async function replaceWrappedSecret(trx: Knex, secret: NewServerSecret): Promise<void> {
+  const { name, version } = secret;
+  await trx('server_secrets').where({ name, version }).update(toColumns(secret));
+}
+
+function toColumns({ name, version, wrappedKey }: NewServerSecret) {
+  return { name, version, wrapped_secret: wrappedKey.wrapped, key_encryption_key_id: wrappedKey.keyEncryptionKeyId };
 }

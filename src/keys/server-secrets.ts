@@ -1,17 +1,27 @@
-import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
 import type { Knex } from 'knex';
-import type { Clock } from '../config/index.ts';
+import type { Audit } from '../audit/index.ts';
+import { announceChange } from '../database/index.ts';
 import { AppError } from '../errors.ts';
-import { KEY_BYTES, UnsealError } from './authenticated-encryption.ts';
 import type { KeyWrapper } from './key-wrapper.ts';
+import { advanceServerSecrets } from './rotate-server-secrets.ts';
 import { createSealer, type Sealer } from './sealer.ts';
+import {
+  makeServerSecret,
+  type RotatingSecretName,
+  SERVER_SECRET_NAMES,
+  type ServerSecretName,
+  unwrapServerSecret,
+} from './server-secret.ts';
+import type { ServerSecretPolicy } from './server-secret-policy.ts';
 import { insertMissingServerSecrets, readServerSecrets, type StoredServerSecret } from './server-secret-store.ts';
 
 /** What all nodes on one database share and nobody else knows. Each is 32 random bytes; prints as nothing. */
 export type ServerSecrets = Readonly<{
-  /** Sign cookies; base64url, newest first: the first signs, each verifies. */
+  /** Sign cookies; base64url: the first signs, each verifies. */
   cookieKeys: readonly string[];
+  /** Makes the nonces of DPoP proofs (RFC 9449, section 8). */
+  dpopNonceSecret: Buffer;
   /** HMAC key for the digests of user codes, which are too short for a bare digest. */
   userCodeKey: Buffer;
   /** HMAC key for the tokens of forms. */
@@ -24,100 +34,165 @@ export type ServerSecrets = Readonly<{
   artifactSealer: Sealer;
 }>;
 
-const NAMES = ['artifact_key', 'cookie_key', 'csrf_key', 'pairwise_secret', 'pseudonym_key', 'user_code_key'] as const;
-type SecretName = (typeof NAMES)[number];
+/** The server's secrets on one node, as they rotate on all of them. */
+export type RotatingServerSecrets = Readonly<{
+  /**
+   * Opens the secrets, and makes those that are missing. Nodes that start at once end with the same ones.
+   *
+   * @throws {AppError} as `reload` does, before anything is written
+   */
+  ensure(): Promise<void>;
+  /** As they were at the last `ensure` or `reload`. */
+  current(): ServerSecrets;
+  /**
+   * Takes over what was changed on any node; what is open already is not opened again.
+   *
+   * @throws {AppError} `configuration` when the key-encryption key does not fit; `server_error` when a row was altered
+   */
+  reload(): Promise<void>;
+  /** Does what is due by the policy, by the database's clock, on any number of nodes at once. @throws as the wrapper does */
+  advance(): Promise<void>;
+}>;
+
+/** After the cookies that a key has signed have expired: room for clocks that are apart. */
+const RETENTION_MARGIN_SECONDS = 60;
+
+/**
+ * The server's own secrets for all nodes on one database.
+ *
+ * @param dependencies.policy.longestCookieSeconds how long a cookie may be good after it was set
+ * @param dependencies.policy.rotatesCookieKeys false where the operator gives the cookie keys
+ */
+export function createServerSecrets(dependencies: {
+  knex: Knex;
+  wrapper: KeyWrapper;
+  audit: Pick<Audit, 'recordWithin'>;
+  policy: Readonly<{
+    rotationSeconds: number;
+    announceSeconds: number;
+    longestCookieSeconds: number;
+    rotatesCookieKeys: boolean;
+  }>;
+}): RotatingServerSecrets {
+  const { knex, wrapper, policy } = dependencies;
+  const open = createOpener(wrapper);
+  let current: ServerSecrets | undefined;
+  let loading: Promise<void> = Promise.resolve();
+
+  async function load(): Promise<void> {
+    current = toServerSecrets(await open(await readServerSecrets(knex)));
+  }
+
+  async function ensure(): Promise<void> {
+    const missing = missingIn(await open(await readServerSecrets(knex)));
+    if (missing.length > 0) {
+      const made = await Promise.all(missing.map((name) => makeServerSecret(wrapper, name, 1)));
+      await knex.transaction(async (trx) => {
+        await insertMissingServerSecrets(trx, made);
+        await announceChange(trx, 'keys');
+      });
+    }
+    // Another node may have been faster: what counts is what stands in the database.
+    await load();
+  }
+
+  return Object.freeze({
+    ensure,
+    current() {
+      if (current === undefined) throw new Error('the server secrets are asked for before they were opened');
+      return current;
+    },
+    reload() {
+      // One after the other: what was read earlier must never replace what was read later.
+      loading = loading.catch(() => undefined).then(load);
+      return loading;
+    },
+    advance: () => advanceServerSecrets(dependencies, rotationPolicies(policy)),
+  });
+}
+
+function rotationPolicies({
+  rotationSeconds,
+  announceSeconds,
+  longestCookieSeconds,
+  rotatesCookieKeys,
+}: Parameters<typeof createServerSecrets>[0]['policy']): ReadonlyMap<RotatingSecretName, ServerSecretPolicy> {
+  const policies = new Map<RotatingSecretName, ServerSecretPolicy>();
+  const often = { rotationSeconds, announceSeconds };
+  if (rotatesCookieKeys) {
+    policies.set('cookie_key', { ...often, retentionSeconds: longestCookieSeconds + RETENTION_MARGIN_SECONDS });
+  }
+  // The library knows one at a time. Who has a nonce of the one before is told another (`use_dpop_nonce`).
+  policies.set('dpop_nonce_secret', { ...often, retentionSeconds: 0 });
+  return policies;
+}
 
 /**
  * Opens the server's secrets, and writes nothing. Undefined while some are yet to be made.
  *
- * @throws {AppError} `configuration` when KEY_ENCRYPTION_KEY does not fit; `server_error` when a row was altered
+ * @throws {AppError} as `reload` does
  */
 export async function openServerSecrets(dependencies: {
   knex: Knex;
   wrapper: KeyWrapper;
 }): Promise<ServerSecrets | undefined> {
-  const opened = await openAll(dependencies);
+  const opened = await createOpener(dependencies.wrapper)(await readServerSecrets(dependencies.knex));
   return missingIn(opened).length === 0 ? toServerSecrets(opened) : undefined;
 }
 
-/**
- * Opens the server's secrets, and makes those that are missing. Nodes that start at once end with the same ones.
- *
- * @throws {AppError} as `openServerSecrets` does, before anything is written
- */
-export async function ensureServerSecrets(dependencies: {
-  knex: Knex;
-  wrapper: KeyWrapper;
-  clock: Clock;
-}): Promise<ServerSecrets> {
-  const { knex, wrapper, clock } = dependencies;
-  const opened = await openAll(dependencies);
-  const missing = missingIn(opened);
-  if (missing.length === 0) return toServerSecrets(opened);
-  const createdAt = new Date(clock());
-  const made = await Promise.all(missing.map((name) => make(wrapper, name, createdAt)));
-  await insertMissingServerSecrets(knex, made);
-  // Another node may have been faster: what counts is what stands in the database.
-  return toServerSecrets(await openAll(dependencies));
+type OpenedVersion = Readonly<{ stored: StoredServerSecret; value: Buffer }>;
+/** By their names: the one in use first, then the announced one, then those before, newest first. */
+type OpenedSecrets = ReadonlyMap<string, readonly OpenedVersion[]>;
+
+/** Remembers what it has opened: a reload asks who holds the key-encryption key for what is new, and for nothing else. */
+function createOpener(wrapper: KeyWrapper) {
+  let known = new Map<string, Buffer>();
+  return async (secrets: readonly StoredServerSecret[]): Promise<OpenedSecrets> => {
+    const versions = await Promise.all(
+      secrets.map(async (stored) => {
+        const value = known.get(identityOf(stored)) ?? (await unwrapServerSecret(wrapper, stored));
+        return { stored, value };
+      }),
+    );
+    known = new Map(versions.map(({ stored, value }) => [identityOf(stored), value]));
+    return Map.groupBy(
+      versions.toSorted((a, b) => rankOf(a.stored) - rankOf(b.stored)),
+      ({ stored }) => stored.name,
+    );
+  };
 }
 
-function missingIn(opened: OpenedSecrets): SecretName[] {
-  return NAMES.filter((name) => !opened.has(name));
+function identityOf({ name, version }: StoredServerSecret): string {
+  return `${name} ${version}`;
 }
 
-async function make(wrapper: KeyWrapper, name: SecretName, createdAt: Date): Promise<StoredServerSecret> {
-  const version = 1;
-  const wrappedKey = await wrapper.wrap(randomBytes(KEY_BYTES), wrappingContext(name, version));
-  return { name, version, wrappedKey, createdAt };
+function rankOf({ activatedAt, retiredAt }: StoredServerSecret): number {
+  if (activatedAt === undefined) return 1;
+  return retiredAt === undefined ? 0 : 2;
 }
 
-/** By their names, the newest of each first. */
-type OpenedSecrets = ReadonlyMap<string, readonly [Buffer, ...Buffer[]]>;
-
-async function openAll({ knex, wrapper }: { knex: Knex; wrapper: KeyWrapper }): Promise<OpenedSecrets> {
-  const opened = new Map<string, [Buffer, ...Buffer[]]>();
-  for (const secret of await readServerSecrets(knex)) {
-    const value = await open(wrapper, secret);
-    const older = opened.get(secret.name);
-    if (older === undefined) opened.set(secret.name, [value]);
-    else older.push(value);
-  }
-  return opened;
-}
-
-async function open(wrapper: KeyWrapper, { name, version, wrappedKey }: StoredServerSecret): Promise<Buffer> {
-  try {
-    return await wrapper.unwrap(wrappedKey, wrappingContext(name, version));
-  } catch (cause) {
-    if (!(cause instanceof UnsealError)) throw cause;
-    throw new AppError({
-      code: 'server_error',
-      message: `the server secret ${name} was altered in the database: restore the table server_secrets from a backup`,
-      cause,
-    });
-  }
+function missingIn(opened: OpenedSecrets): ServerSecretName[] {
+  return SERVER_SECRET_NAMES.filter((name) => !opened.has(name));
 }
 
 function toServerSecrets(opened: OpenedSecrets): ServerSecrets {
-  const versions = (name: SecretName): readonly [Buffer, ...Buffer[]] => {
-    const values = opened.get(name);
-    if (values === undefined)
-      throw new AppError({ code: 'server_error', message: `the server secret ${name} is gone` });
-    return values;
+  const inUse = (name: ServerSecretName): Buffer => {
+    const first = opened.get(name)?.[0];
+    if (first !== undefined && rankOf(first.stored) === 0) return first.value;
+    throw new AppError({ code: 'server_error', message: `the server secret ${name} is gone` });
   };
+  inUse('cookie_key');
   const secrets: ServerSecrets = {
-    cookieKeys: versions('cookie_key').map((key) => key.toString('base64url')),
-    userCodeKey: versions('user_code_key')[0],
-    csrfKey: versions('csrf_key')[0],
-    pseudonymKey: versions('pseudonym_key')[0],
-    pairwiseSecret: versions('pairwise_secret')[0],
-    artifactSealer: createSealer(versions('artifact_key')[0]),
+    // The announced one verifies, too: a node that has seen it take over may have signed what comes here next.
+    cookieKeys: (opened.get('cookie_key') ?? []).map(({ value }) => value.toString('base64url')),
+    dpopNonceSecret: inUse('dpop_nonce_secret'),
+    userCodeKey: inUse('user_code_key'),
+    csrfKey: inUse('csrf_key'),
+    pseudonymKey: inUse('pseudonym_key'),
+    pairwiseSecret: inUse('pairwise_secret'),
+    artifactSealer: createSealer(inUse('artifact_key')),
   };
   const nothing = () => 'ServerSecrets';
   Object.defineProperties(secrets, { toJSON: { value: nothing }, [inspect.custom]: { value: nothing } });
   return Object.freeze(secrets);
-}
-
-function wrappingContext(name: string, version: number): string {
-  return `server-secret ${name} ${version}`;
 }

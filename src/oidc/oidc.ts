@@ -29,7 +29,7 @@ export type OidcDependencies = {
   artifacts: ArtifactStore;
   audit: Audit;
   signingKeys: Pick<SigningKeys, 'load'>;
-  cookieKeys: readonly string[];
+  cookieKeys(): readonly string[];
   pages: ProviderPages;
   /** Keeps what the library stores in the artifact store's place, so that another way of keeping it can be compared. */
   artifactAdapter?: AdapterFactory | undefined;
@@ -49,7 +49,7 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
   const adapter = createAdapterFactory(dependencies);
   const handle = await createProviderHandle(async () => {
     const { privateJwks, publicJwks } = await dependencies.signingKeys.load();
-    const inputs = { ...dependencies, adapter, signingKeys: privateJwks };
+    const inputs = { ...dependencies, adapter, cookieKeys: dependencies.cookieKeys(), signingKeys: privateJwks };
     const provider = new Provider(config.issuer, providerConfiguration(inputs));
     // `ownAddress` has made the forwarded headers our own words.
     provider.proxy = true;

@@ -240,12 +240,12 @@ describe('a session', () => {
     const victim = new Person();
     // The attacker plants what they know: even with a signature that is right it is no session.
     const planted = 'a'.repeat(43);
-    for (const [name, value] of signedCookies(SESSION, planted, server.domains.cookieKeys))
+    for (const [name, value] of signedCookies(SESSION, planted, server.domains.cookieKeys()))
       victim.setCookie(name, value);
     await signInForTokens(server.issuer, client, credentials, { person: victim });
     expect(victim.cookies()[SESSION]).not.toBe(planted);
     const attacker = new Person();
-    for (const [name, value] of signedCookies(SESSION, planted, server.domains.cookieKeys))
+    for (const [name, value] of signedCookies(SESSION, planted, server.domains.cookieKeys()))
       attacker.setCookie(name, value);
     expect(await silently(attacker)).toBe('login_required');
     expect(await silently(victim)).toBe('code');

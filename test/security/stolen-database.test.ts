@@ -108,7 +108,7 @@ describe('who has stolen every table', () => {
       expect((await userinfo(issuer, value)).status).toBe(401);
       const thief = new Person();
       // Signed as if the thief had the cookie keys too, which are not in the database.
-      for (const [name, cookie] of signedCookies('tessera_session', value, domains.cookieKeys)) {
+      for (const [name, cookie] of signedCookies('tessera_session', value, domains.cookieKeys())) {
         thief.setCookie(name, cookie);
       }
       const { url } = await thief.open(authorizationRequest(issuer, run.client.id, { prompt: 'none' }).url);
@@ -120,7 +120,7 @@ describe('who has stolen every table', () => {
     const { issuer, domains } = server;
     const person = new Person();
     const value = run.person.cookies().tessera_session ?? '';
-    for (const [name, cookie] of signedCookies('tessera_session', value, domains.cookieKeys)) {
+    for (const [name, cookie] of signedCookies('tessera_session', value, domains.cookieKeys())) {
       person.setCookie(name, cookie);
     }
     const { url } = await person.open(authorizationRequest(issuer, run.client.id, { prompt: 'none' }).url);

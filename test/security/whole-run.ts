@@ -21,10 +21,10 @@ const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 /** Everything that the server itself knows and nobody else may. */
 export async function serverSecrets({ domains, keyEncryptionKey }: TestServer): Promise<Secrets> {
   const secrets: Secrets = new Map([['key-encryption key', keyEncryptionKey]]);
-  domains.cookieKeys.forEach((key, index) => {
+  domains.cookieKeys().forEach((key, index) => {
     secrets.set(`cookie key ${index}`, key);
   });
-  const { csrfKey, pseudonymKey, userCodeKey } = domains.secrets;
+  const { csrfKey, pseudonymKey, userCodeKey } = domains.serverSecrets.current();
   for (const [name, key] of Object.entries({ csrfKey, pseudonymKey, userCodeKey })) {
     secrets.set(name, Buffer.from(key).toString('base64url'));
   }
