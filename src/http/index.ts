@@ -15,6 +15,7 @@ export { observeRequests } from './observe-requests.ts';
 export { ownAddress, trustsPeer } from './own-address.ts';
 export { type ClientView, createPages, type Pages, toClientView } from './pages.ts';
 export { postToGet } from './post-to-get.ts';
+export { publicDocuments } from './public-documents.ts';
 export { createRequestLog } from './request-log.ts';
 export { createRequestMetrics } from './request-metrics.ts';
 export { routesOf } from './routes-of.ts';

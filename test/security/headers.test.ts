@@ -23,6 +23,8 @@ afterAll(async () => {
 const one = (answer: RawAnswer, name: string) => String(answer.headers[name] ?? '');
 const HTML = { accept: 'text/html' };
 const JSON_WANTED = { accept: 'application/json' };
+/** Of the requests below. */
+const PUBLIC_DOCUMENTS = ['discovery', 'authorization server metadata', 'keys'];
 
 /** Every address, and every way to be refused there. */
 function requestsTo(client: TestClient): Record<string, RawRequest> {
@@ -135,11 +137,15 @@ describe('every answer', () => {
     }
   });
 
-  test('is not stored anywhere, but for assets, which carry a hash of their content', async () => {
+  test('is not stored anywhere, but for what is public: keys, discovery, and assets, which carry a hash of their content', async () => {
     const client = await createTestClient(http.domains);
     for (const [name, request] of Object.entries(requestsTo(client))) {
       const answer = await rawRequest(http.address, request);
-      expect(`${name}: ${one(answer, 'cache-control')}`).toBe(`${name}: no-store`);
+      const isPublic = PUBLIC_DOCUMENTS.includes(name);
+      expect(`${name}: ${one(answer, 'cache-control')}`).toBe(
+        `${name}: ${isPublic ? 'public, max-age=3600' : 'no-store'}`,
+      );
+      expect({ name, hasTag: answer.headers.etag !== undefined }).toEqual({ name, hasTag: isPublic });
     }
     for (const [name, response] of Object.entries(await pagesOfASignIn(http))) {
       expect(`${name}: ${response.headers.get('cache-control')}`).toBe(`${name}: no-store`);
