@@ -24,6 +24,9 @@ export const REVOCABLE_KINDS: readonly ArtifactKind[] = [
 /** Kinds of which a destroyed one must not come back. */
 export const TOMBSTONED_KINDS: readonly ArtifactKind[] = ['Grant', 'Session'];
 
+/** Kinds that say whether a token is alive and that a process may hold for a moment (artifact-cache.ts). */
+export const CACHED_KINDS: readonly ArtifactKind[] = ['AccessToken', 'ClientCredentials', 'Grant', 'Session'];
+
 /**
  * Reads the references out of a payload. A grant refers to itself, so that it is found by any of the three. An interaction
  * refers to no grant, for its person may go on and allow it afresh.

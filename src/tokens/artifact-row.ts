@@ -1,4 +1,4 @@
-import { createHash, createHmac } from 'node:crypto';
+import { createHmac, hash } from 'node:crypto';
 import { AppError } from '../errors.ts';
 import type { ArtifactKind, ArtifactPayload, Sealer } from './artifact.ts';
 import { type ArtifactReferences, referencesOf } from './artifact-references.ts';
@@ -17,11 +17,12 @@ export type ArtifactRow = ArtifactReferences & {
   purgeAt: string | undefined;
 };
 
-/** A row as it is read. */
+/** A row as it is read. It may be shared: the payload is JSON, of which everyone who decodes it makes a copy of their own. */
 export type StoredRow = {
-  id: Buffer;
+  /** In hex. */
+  id: string;
   kind: ArtifactKind;
-  payload: ArtifactPayload;
+  payload: string;
   sealed: string | null;
   consumed_at: Date | null;
   expires_at: Date | null;
@@ -33,7 +34,7 @@ export type StoredRow = {
  * an input.
  */
 export function digestOf(kind: ArtifactKind, value: string): Buffer {
-  return createHash('sha256').update(`${kind}\0${value}`).digest();
+  return hash('sha256', `${kind}\0${value}`, 'buffer');
 }
 
 /** User codes have about 34 bits, which a bare digest would give away to anyone who can try them all. */
@@ -72,7 +73,10 @@ export function encodeArtifact(
     id: digest,
     kind,
     payload: json,
-    sealed: sealed.length === 0 ? undefined : keys.sealer.seal(JSON.stringify(sealed), sealContext(kind, digest)),
+    sealed:
+      sealed.length === 0
+        ? undefined
+        : keys.sealer.seal(JSON.stringify(sealed), sealContext(kind, digest.toString('hex'))),
     ...referencesOf(kind, id, payload),
     userCodeHash: typeof payload.userCode === 'string' ? hashUserCode(keys.userCodeKey, payload.userCode) : undefined,
     consumedAt: typeof consumed === 'number' ? new Date(consumed * 1000).toISOString() : undefined,
@@ -90,11 +94,11 @@ export function decodeArtifact(row: StoredRow, id: string | undefined, sealer: S
     row.sealed === null
       ? []
       : (JSON.parse(sealer.unseal(row.sealed, sealContext(row.kind, row.id))) as readonly SealedMember[]);
-  const payload = joinBearerValues(row.kind, id, row.payload, sealed);
+  const payload = joinBearerValues(row.kind, id, JSON.parse(row.payload) as ArtifactPayload, sealed);
   if (row.consumed_at !== null) markConsumed(row.kind, payload, row.consumed_at.getTime(), now);
   return payload;
 }
 
-function sealContext(kind: ArtifactKind, digest: Buffer): string {
-  return `artifact:${kind}:${digest.toString('hex')}`;
+function sealContext(kind: ArtifactKind, digestHex: string): string {
+  return `artifact:${kind}:${digestHex}`;
 }

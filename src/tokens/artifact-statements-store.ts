@@ -1,5 +1,5 @@
 import type { ArtifactKind, ConsumeOutcome, RevocationFilter } from './artifact.ts';
-import { REVOCABLE_KINDS, TOMBSTONED_KINDS } from './artifact-references.ts';
+import { CACHED_KINDS, REVOCABLE_KINDS, TOMBSTONED_KINDS } from './artifact-references.ts';
 import type { ArtifactRow, StoredRow } from './artifact-row.ts';
 
 /** As much of a `pg.Pool` as the statements need. */
@@ -23,7 +23,9 @@ export type StatementRunner = {
  */
 const IS_ALIVE = `a.destroyed_at is null and (a.session_uid is null or not exists (
   select from artifacts ended where ended.session_uid = a.session_uid and ended.is_session_ended offset 0))`;
-const READ_COLUMNS = 'a.id, a.kind, a.payload, a.sealed, a.consumed_at, a.expires_at';
+const EMPTIED = "payload = '{}', sealed = null, grant_id = null, client_id = null, account_id = null";
+const READ_COLUMNS =
+  "encode(a.id, 'hex') as id, a.kind, a.payload::text as payload, a.sealed, a.consumed_at, a.expires_at";
 
 /** @returns the living among the rows asked for, in no order */
 export async function selectByIds(pool: StatementRunner, ids: readonly Buffer[]): Promise<StoredRow[]> {
@@ -35,15 +37,53 @@ export async function selectByIds(pool: StatementRunner, ids: readonly Buffer[])
   return rows;
 }
 
-/** @returns the session of this `uid` that was saved last; several exist after concurrent renewals */
-export async function selectSessionByUid(pool: StatementRunner, uid: string): Promise<StoredRow | undefined> {
-  const { rows } = await pool.query<StoredRow>({
+/** Of each `uid` the session that was saved last; several exist after concurrent renewals. */
+const sessionsOf = (uids: string) => `select distinct on (a.session_uid) a.session_uid as key, ${READ_COLUMNS}
+    from artifacts a where a.session_uid = any(${uids}) and ${IS_ALIVE}
+    order by a.session_uid, a.expires_at desc nulls first`;
+
+/** @returns by `uid` the session that was saved last */
+export async function selectSessionsByUid(
+  pool: StatementRunner,
+  uids: readonly string[],
+): Promise<Map<string, StoredRow>> {
+  const { rows } = await pool.query<KeyedRow>({
     name: 'artifacts-by-session-uid',
-    text: `select ${READ_COLUMNS} from artifacts a where a.session_uid = $1 and ${IS_ALIVE}
-           order by a.expires_at desc nulls first limit 1`,
-    values: [uid],
+    text: sessionsOf('$1::text[]'),
+    values: [uids],
   });
-  return rows[0];
+  return byKey(rows);
+}
+
+type KeyedRow = StoredRow & { key: string };
+
+function byKey(rows: readonly KeyedRow[]): Map<string, StoredRow> {
+  return new Map(rows.map((row) => [row.key, row]));
+}
+
+/**
+ * Tokens with what else says whether they are alive: the grants that they were issued under, and the sessions that they
+ * end with. The key of a grant is computed as in `digestOf`. A session's `uid` is taken out of the payload as text, for
+ * PostgreSQL can't read every JSON that it keeps (an escaped NUL); one taken wrongly is a row that nobody asks for.
+ *
+ * @returns the living by id (hex), sessions by `uid`
+ */
+export async function selectTokens(pool: StatementRunner, ids: readonly Buffer[]): Promise<Map<string, StoredRow>> {
+  const { rows } = await pool.query<KeyedRow>({
+    name: 'artifacts-tokens',
+    text: `with token as materialized (
+             select ${READ_COLUMNS}, a.grant_id from artifacts a where a.id = any($1::bytea[]) and ${IS_ALIVE})
+           select id as key, id, kind, payload, sealed, consumed_at, expires_at from token
+           union all
+           select encode(a.id, 'hex'), ${READ_COLUMNS} from artifacts a where a.destroyed_at is null and a.id = any(array(
+             select sha256('Grant\\000'::bytea || convert_to(grant_id, 'UTF8')) from token where kind <> 'Grant'))
+           union all
+           (${sessionsOf(`array(
+             select substring(payload from '"sessionUid":"([A-Za-z0-9_-]+)"') from token
+             where payload like '%"expiresWithSession":true%')`)})`,
+    values: [ids],
+  });
+  return byKey(rows);
 }
 
 export async function selectByUserCodeHash(pool: StatementRunner, hash: Buffer): Promise<StoredRow[]> {
@@ -140,35 +180,94 @@ export async function insertMissingRows(
   return new Set(inserted.rows.map((row) => row.id.toString('hex')));
 }
 
-export async function deleteById(pool: StatementRunner, id: Buffer): Promise<void> {
-  await pool.query({ name: 'artifacts-delete', text: 'delete from artifacts where id = $1', values: [id] });
+/** The channel on which every process hears what became of rows that it may hold (artifact-cache.ts). */
+export const DROPS_CHANNEL = 'tessera_artifacts';
+
+/** What a statement ended: how many rows, and by what keys they may be held in a cache. */
+export type Ended = { count: number; keys: readonly string[] };
+
+/** PostgreSQL takes messages of less than 8,000 bytes; an empty one stands for everything. */
+const LONGEST_MESSAGE_BYTES = 7_900;
+
+/**
+ * Tells every process of `gone`, when and only when the deletion commits. Nothing is said of kinds that nobody holds, nor
+ * where nothing went: NOTIFY takes a lock over the whole database at commit.
+ */
+const TELL_GONE = `select count, keys, case when keys is not null then pg_notify('${DROPS_CHANNEL}',
+    case when octet_length(keys) <= ${LONGEST_MESSAGE_BYTES} then keys else '' end)::text end as told
+  from (select count(*)::int as count, string_agg(case kind when 'Session' then session_uid else encode(id, 'hex') end, ',')
+          filter (where kind in (${CACHED_KINDS.map((kind) => `'${kind}'`).join(', ')})) as keys from gone) as ended`;
+
+async function end(
+  pool: StatementRunner,
+  statement: { name?: string; text: string; values: unknown[] },
+): Promise<Ended> {
+  const { rows } = await pool.query<{ count: number; keys: string | null }>(statement);
+  return { count: rows[0]?.count ?? 0, keys: keysIn(rows[0]?.keys ?? undefined) ?? [] };
 }
 
-/** @param endedUntil how long the tombstone of a session stays that is destroyed a second time */
-export async function buryById(
-  pool: StatementRunner,
-  id: Buffer,
-  destroyedAt: string,
-  endedUntil: string,
-): Promise<void> {
-  await pool.query({
-    name: 'artifacts-bury',
-    text: `update artifacts set ${EMPTIED}, destroyed_at = coalesce(destroyed_at, $2::timestamptz),
-             is_session_ended = session_uid is not null and destroyed_at is not null,
-             purge_at = case when session_uid is not null and destroyed_at is not null then $3::timestamptz
-                             else purge_at end
-           where id = $1`,
-    values: [id, destroyedAt, endedUntil],
+/** The keys that a message names; undefined where it stands for everything. */
+export function keysIn(message: string | undefined): string[] | undefined {
+  return message ? message.split(',') : undefined;
+}
+
+/** @param ids distinct */
+export function deleteByIds(pool: StatementRunner, ids: readonly Buffer[]): Promise<Ended> {
+  return end(pool, {
+    name: 'artifacts-delete',
+    text: `with doomed as materialized (select id from artifacts where id = any($1::bytea[]) order by id for update),
+           gone as (
+             delete from artifacts where id = any(array(select id from doomed)) returning id, kind, session_uid)
+           ${TELL_GONE}`,
+    values: [ids],
   });
 }
 
-export async function deleteByGrantId(pool: StatementRunner, kind: ArtifactKind, grantId: string): Promise<void> {
-  await pool.query({
+/** Puts a tombstone in the place of `id`; `times`: how often it was asked for in this batch. */
+export type Burial = { id: Buffer; times: number };
+
+/**
+ * @param burials of distinct ids
+ * @param endedUntil how long the tombstone of a session stays that is destroyed a second time
+ */
+export function buryByIds(
+  pool: StatementRunner,
+  burials: readonly Burial[],
+  destroyedAt: string,
+  endedUntil: string,
+): Promise<Ended> {
+  return end(pool, {
+    name: 'artifacts-bury',
+    text: `with doomed as materialized (
+             select a.id, a.session_uid is not null and (a.destroyed_at is not null or given.times > 1) as is_end
+             from artifacts a join unnest($1::bytea[], $2::int[]) as given (id, times) on given.id = a.id
+             where a.id = any($1::bytea[]) order by a.id for update of a),
+           gone as (
+             update artifacts a set ${EMPTIED}, destroyed_at = coalesce(a.destroyed_at, $3::timestamptz),
+               is_session_ended = doomed.is_end,
+               purge_at = case when doomed.is_end then $4::timestamptz else a.purge_at end
+             from doomed where a.id = doomed.id returning a.id, a.kind, a.session_uid)
+           ${TELL_GONE}`,
+    values: [burials.map(({ id }) => id), burials.map(({ times }) => times), destroyedAt, endedUntil],
+  });
+}
+
+/** What is to be deleted of a grant: what was issued under it, of one kind. */
+export type GrantPart = { kind: ArtifactKind; grantId: string };
+
+/** @param parts distinct */
+export function deleteByGrantIds(pool: StatementRunner, parts: readonly GrantPart[]): Promise<Ended> {
+  return end(pool, {
     name: 'artifacts-delete-by-grant',
     text: `with doomed as materialized (
-             select id from artifacts where grant_id = $1 and kind = $2 order by id for update)
-           delete from artifacts where id = any(array(select id from doomed))`,
-    values: [grantId, kind],
+             select id from artifacts where id = any(array(
+               select a.id from unnest($1::text[], $2::text[]) as given (kind, grant_id) cross join lateral (
+                 select id from artifacts where grant_id = given.grant_id and kind = given.kind offset 0) as a))
+             order by id for update),
+           gone as (
+             delete from artifacts where id = any(array(select id from doomed)) returning id, kind, session_uid)
+           ${TELL_GONE}`,
+    values: [parts.map(({ kind }) => kind), parts.map(({ grantId }) => grantId)],
   });
 }
 
@@ -183,41 +282,41 @@ const REVOCATION_BATCH_SIZE = 1_000;
 export async function revokeRows(
   pool: StatementRunner,
   filter: RevocationFilter,
-  destroyedAt: string,
-  endedUntil: string,
+  times: { destroyedAt: string; endedUntil: string },
 ): Promise<number> {
   const [column, value] = revocationColumn(filter);
   const doomed = `with doomed as materialized (
       select id from artifacts where ${column} = $1 and kind = any($2::text[]) and destroyed_at is null
       order by id limit ${REVOCATION_BATCH_SIZE} for update)`;
-  const buried = await repeat(pool, {
-    text: `${doomed} update artifacts set ${EMPTIED}, destroyed_at = $3::timestamptz,
-             is_session_ended = session_uid is not null,
-             purge_at = case when session_uid is not null then $4::timestamptz else purge_at end
-           where id = any(array(select id from doomed))`,
-    values: [value, TOMBSTONED_KINDS, destroyedAt, endedUntil],
-  });
-  const deleted = await repeat(pool, {
-    text: `${doomed} delete from artifacts where id = any(array(select id from doomed))`,
-    values: [value, REVOCABLE_KINDS],
-  });
-  return buried + deleted;
+  const statements = [
+    {
+      text: `${doomed}, gone as (
+               update artifacts set ${EMPTIED}, destroyed_at = $3::timestamptz, is_session_ended = session_uid is not null,
+                 purge_at = case when session_uid is not null then $4::timestamptz else purge_at end
+               where id = any(array(select id from doomed)) returning id, kind, session_uid)
+             ${TELL_GONE}`,
+      values: [value, TOMBSTONED_KINDS, times.destroyedAt, times.endedUntil],
+    },
+    {
+      text: `${doomed}, gone as (
+               delete from artifacts where id = any(array(select id from doomed)) returning id, kind, session_uid)
+             ${TELL_GONE}`,
+      values: [value, REVOCABLE_KINDS],
+    },
+  ];
+  let total = 0;
+  for (const statement of statements) {
+    let count: number;
+    do {
+      ({ count } = await end(pool, statement));
+      total += count;
+    } while (count === REVOCATION_BATCH_SIZE);
+  }
+  return total;
 }
-
-const EMPTIED = "payload = '{}', sealed = null, grant_id = null, client_id = null, account_id = null";
 
 function revocationColumn(filter: RevocationFilter): [column: string, value: string] {
   if ('accountId' in filter) return ['account_id', filter.accountId];
   if ('clientId' in filter) return ['client_id', filter.clientId];
   return ['grant_id', filter.grantId];
-}
-
-async function repeat(pool: StatementRunner, statement: { text: string; values: unknown[] }): Promise<number> {
-  let total = 0;
-  let count: number;
-  do {
-    count = (await pool.query(statement)).rowCount ?? 0;
-    total += count;
-  } while (count === REVOCATION_BATCH_SIZE);
-  return total;
 }

@@ -65,6 +65,14 @@ export type ArtifactStore = Readonly<{
    */
   findByUid(uid: string): Promise<ArtifactPayload | undefined>;
 
+  /**
+   * A view for one request that verifies a token, as introspection and userinfo do: it finds what `find` and `findByUid`
+   * find, and the token's grant and session come in the token's round trip. What it finds was true less than a second ago,
+   * and for what was ended on any process within milliseconds. So whoever hands out, consumes or changes something must not
+   * look through it.
+   */
+  openTokenReader(): Pick<ArtifactStore, 'find' | 'findByUid'>;
+
   /** A device code by the user code (as normalised by the library); the device code itself is put back into `jti`. */
   findByUserCode(userCode: string): Promise<ArtifactPayload | undefined>;
 

@@ -10,6 +10,6 @@ export type {
   RevocationFilter,
 } from './artifact.ts';
 export { sweepExpiredArtifacts } from './artifact-sweep-store.ts';
-export { createPostgresArtifactStore } from './postgres-artifact-store.ts';
+export { type ArtifactCounts, createPostgresArtifactStore } from './postgres-artifact-store.ts';
 export { wipeSuccessors } from './refresh-rotation-store.ts';
 export { createRevocations, type Revocations } from './revocations.ts';

@@ -8,7 +8,8 @@ import type {
   RevocationFilter,
   Sealer,
 } from './artifact.ts';
-import { isStorable, TOMBSTONED_KINDS } from './artifact-references.ts';
+import { type ArtifactCache, createArtifactCache } from './artifact-cache.ts';
+import { CACHED_KINDS, isStorable, TOMBSTONED_KINDS } from './artifact-references.ts';
 import { CLOCK_TOLERANCE_MS, ENDED_SESSION_RETENTION_MS, isRetained } from './artifact-retention.ts';
 import {
   type ArtifactRow,
@@ -23,13 +24,25 @@ import * as statements from './artifact-statements-store.ts';
 import { createBatcher, isFaultOfOneRow } from './batching.ts';
 import { createRefreshRotations } from './refresh-rotation.ts';
 import { selectRotatedById } from './refresh-rotation-store.ts';
+import { countStatements, type StatementCounts } from './statement-counts.ts';
+import { createTokenReader } from './token-reader.ts';
 
 type OneTimeRow = Pick<ArtifactRow, 'id' | 'kind' | 'expiresAt' | 'purgeAt'>;
+
+/** How other processes are heard when they end something: `hear` tells of every message, and of any that may be lost. */
+export type DropFeed = {
+  hear(channel: string, listener: (message: string | undefined) => void): void;
+  isListening(): boolean;
+};
+
+/** Since the start: statements sent, and how often what was asked was held. */
+export type ArtifactCounts = { statements: StatementCounts; cache: ReturnType<ArtifactCache['counts']> };
 
 /**
  * The store that several nodes share. Concurrent look-ups and writes travel together (batching.ts).
  *
  * @param dependencies.pool connections of its own, so that no page's query waits for tokens or makes them wait
+ * @param dependencies.cache how much token readers may hold, and the clock of its age, in milliseconds; none: nothing
  * @param dependencies.userCodeKey at least 32 bytes; with another key no pending device code is found by its user code
  */
 export function createPostgresArtifactStore(dependencies: {
@@ -37,26 +50,53 @@ export function createPostgresArtifactStore(dependencies: {
   sealer: Sealer;
   userCodeKey: Uint8Array;
   clock: Clock;
-}): ArtifactStore {
-  const { pool, sealer, clock } = dependencies;
+  cache?: { size: number; dropFeed: DropFeed; now(): number };
+}): ArtifactStore & Readonly<{ counts(): ArtifactCounts }> {
+  const { sealer, clock } = dependencies;
+  const { runner: pool, counts: statementCounts } = countStatements(dependencies.pool);
+  const { size, dropFeed, now } = dependencies.cache ?? { size: 0, dropFeed: undefined, now: clock };
+  const cache = createArtifactCache({ size, isHeard: () => dropFeed?.isListening() ?? false, now });
+  dropFeed?.hear(statements.DROPS_CHANNEL, (message) => cache.drop(statements.keysIn(message)));
   const running = new Set<Promise<unknown>>();
 
   const finds = createBatcher<Buffer, StoredRow | undefined>({
     isFaultOfOneRow,
     async run(ids) {
       const unique = distinct(ids, hex);
-      const byId = new Map((await statements.selectByIds(pool, unique)).map((row) => [hex(row.id), row]));
-      const rows = ids.map((id) => byId.get(hex(id)));
-      // Decoding writes into the payload; two look-ups of one row must not share it.
-      if (unique.length === ids.length) return rows;
-      return rows.map((row) => row && { ...row, payload: structuredClone(row.payload) });
+      const byId = new Map((await statements.selectByIds(pool, unique)).map((row) => [row.id, row]));
+      return ids.map((id) => byId.get(hex(id)));
+    },
+  });
+  const sessionFinds = createBatcher<string, StoredRow | undefined>({
+    isFaultOfOneRow,
+    async run(uids) {
+      const sessions = await cache.read(() =>
+        statements.selectSessionsByUid(
+          pool,
+          distinct(uids, (uid) => uid),
+        ),
+      );
+      return uids.map((uid) => sessions.get(uid));
+    },
+  });
+  const tokenFinds = createBatcher<readonly Buffer[], ReadonlyMap<string, StoredRow>>({
+    isFaultOfOneRow,
+    async run(asked) {
+      const found = await cache.read(() => statements.selectTokens(pool, distinct(asked.flat(), hex)));
+      return asked.map(() => found);
     },
   });
   const upserts = createBatcher<ArtifactRow, void>({
     isFaultOfOneRow,
     keyOf: (row) => hex(row.id),
     async run(rows) {
-      await statements.upsertRows(pool, lastPerId(rows));
+      try {
+        await statements.upsertRows(pool, lastPerId(rows));
+      } finally {
+        for (const { id, kind, sessionUid } of rows) {
+          if (CACHED_KINDS.includes(kind)) cache.drop(sessionUid === undefined ? [hex(id)] : [sessionUid]);
+        }
+      }
       return rows.map(() => undefined);
     },
   });
@@ -82,10 +122,59 @@ export function createPostgresArtifactStore(dependencies: {
 
   const rotations = createRefreshRotations({ ...dependencies, isFaultOfOneRow });
 
+  /** Nothing that a statement ended is held any longer; where it failed, nobody knows what it ended. */
+  async function ending(work: Promise<statements.Ended>): Promise<void> {
+    let keys: readonly string[] | undefined;
+    try {
+      ({ keys } = await work);
+    } finally {
+      cache.drop(keys);
+    }
+  }
+
+  const deletions = createBatcher<Buffer, void>({
+    isFaultOfOneRow,
+    async run(ids) {
+      await ending(statements.deleteByIds(pool, distinct(ids, hex)));
+      return ids.map(() => undefined);
+    },
+  });
+  const burials = createBatcher<Buffer, void>({
+    isFaultOfOneRow,
+    async run(ids) {
+      const times = new Map<string, number>();
+      for (const id of ids) times.set(hex(id), (times.get(hex(id)) ?? 0) + 1);
+      const rows = distinct(ids, hex).map((id) => ({ id, times: times.get(hex(id)) ?? 1 }));
+      await ending(statements.buryByIds(pool, rows, isoTime(clock()), endedUntil()));
+      return ids.map(() => undefined);
+    },
+  });
+  const grantDeletions = createBatcher<statements.GrantPart, void>({
+    isFaultOfOneRow,
+    async run(parts) {
+      const unique = distinct(parts, ({ kind, grantId }) => `${kind} ${grantId}`);
+      await ending(statements.deleteByGrantIds(pool, unique));
+      return parts.map(() => undefined);
+    },
+  });
+
+  const endedUntil = () => isoTime(clock() + ENDED_SESSION_RETENTION_MS);
+
+  const find = async (kind: ArtifactKind, id: string) => payloadOf(await finds.submit(digestOf(kind, id)), id);
+  const loadSession = async (uid: string) => (isStorable(uid) ? sessionFinds.submit(uid) : undefined);
+
   function payloadOf(row: StoredRow | undefined, id?: string): ArtifactPayload | undefined {
     if (row === undefined) return undefined;
     const now = clock();
     return isRetained(row.kind, row.expires_at?.getTime(), now) ? decodeArtifact(row, id, sealer, now) : undefined;
+  }
+
+  async function revokeAll(filter: RevocationFilter): Promise<number> {
+    try {
+      return await statements.revokeRows(pool, filter, { destroyedAt: isoTime(clock()), endedUntil: endedUntil() });
+    } finally {
+      cache.drop(undefined);
+    }
   }
 
   async function tracked<T>(work: Promise<T>): Promise<T> {
@@ -98,13 +187,10 @@ export function createPostgresArtifactStore(dependencies: {
   }
 
   return Object.freeze({
-    async find(kind: ArtifactKind, id: string) {
-      return payloadOf(await finds.submit(digestOf(kind, id)), id);
-    },
-    async findByUid(uid: string) {
-      if (!isStorable(uid)) return undefined;
-      return payloadOf(await statements.selectSessionByUid(pool, uid));
-    },
+    find,
+    findByUid: async (uid: string) => payloadOf(await loadSession(uid)),
+    openTokenReader: () =>
+      createTokenReader({ cache, load: (ids) => tokenFinds.submit(ids), loadSession, decode: payloadOf, find }),
     async findByUserCode(userCode: string) {
       const rows = await statements.selectByUserCodeHash(pool, hashUserCode(dependencies.userCodeKey, userCode));
       const now = clock();
@@ -126,26 +212,20 @@ export function createPostgresArtifactStore(dependencies: {
       const lifetime = lifetimeColumns(kind, provisionalTtlSeconds, clock());
       return oneTimeInserts.submit({ id: digestOf(kind, id), kind, ...lifetime });
     },
-    async destroy(kind: ArtifactKind, id: string) {
-      const digest = digestOf(kind, id);
-      const now = clock();
-      const isBuried = TOMBSTONED_KINDS.includes(kind);
-      await tracked(
-        isBuried
-          ? statements.buryById(pool, digest, isoTime(now), isoTime(now + ENDED_SESSION_RETENTION_MS))
-          : statements.deleteById(pool, digest),
-      );
-    },
+    destroy: (kind: ArtifactKind, id: string) =>
+      (TOMBSTONED_KINDS.includes(kind) ? burials : deletions).submit(digestOf(kind, id)),
     async revokeByGrantId(kind: ArtifactKind, grantId: string) {
-      if (isStorable(grantId)) await tracked(statements.deleteByGrantId(pool, kind, grantId));
+      if (isStorable(grantId)) await grantDeletions.submit({ kind, grantId });
     },
     async revokeAll(filter: RevocationFilter) {
       if (!Object.values(filter).every(isStorable)) return 0;
-      const now = clock();
-      return tracked(statements.revokeRows(pool, filter, isoTime(now), isoTime(now + ENDED_SESSION_RETENTION_MS)));
+      return tracked(revokeAll(filter));
     },
+    counts: () => ({ statements: statementCounts(), cache: cache.counts() }),
     async close() {
-      await Promise.all([finds.drain(), upserts.drain(), consumes.drain(), oneTimeInserts.drain(), rotations.drain()]);
+      const reads = [finds, sessionFinds, tokenFinds];
+      const writes = [upserts, consumes, oneTimeInserts, rotations, deletions, burials, grantDeletions];
+      await Promise.all([...reads, ...writes].map((batcher) => batcher.drain()));
       await Promise.allSettled(running);
     },
   });

@@ -76,7 +76,8 @@ export async function selectRotatedById(
 ): Promise<StoredRow | undefined> {
   const { rows } = await pool.query<StoredRow>({
     name: 'artifacts-rotated-by-id',
-    text: `select id, kind, payload, sealed, null::timestamptz as consumed_at, expires_at from artifacts
+    text: `select encode(id, 'hex') as id, kind, payload::text as payload, sealed, null::timestamptz as consumed_at,
+             expires_at from artifacts
            where id = $1 and destroyed_at is null and successor is not null
              and consumed_at > clock_timestamp() - make_interval(secs => $2::float8)`,
     values: [id, leewaySeconds],

@@ -53,6 +53,7 @@ export function createMemoryArtifactStore(dependencies: { clock: Clock }): Artif
       delete payload?.jti;
       return payload;
     },
+    openTokenReader: () => store,
     async findByUserCode(userCode) {
       const found = [...artifacts.values()].filter((artifact) => artifact.userCode === userCode);
       const pending = found.filter(({ expiresAt }) => expiresAt === undefined || expiresAt > clock());

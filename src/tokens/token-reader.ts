@@ -1,0 +1,61 @@
+import type { ArtifactKind, ArtifactPayload, ArtifactStore } from './artifact.ts';
+import type { ArtifactCache } from './artifact-cache.ts';
+import { digestOf, type StoredRow } from './artifact-row.ts';
+
+/** As what a presented value may be found. A value is random, so that it is one of them at the most. */
+const TOKEN_KINDS: readonly ArtifactKind[] = ['AccessToken', 'ClientCredentials', 'RefreshToken'];
+
+/**
+ * The view of one request that verifies a token: the first look-up brings all that the others will ask for, out of the
+ * cache or in one statement.
+ *
+ * @param parts.load the tokens of these digests with their grants and sessions, grants of these digests: by key
+ * @param parts.loadSession by `uid`
+ * @param parts.decode the payload of a row for whoever presented `id`; undefined where it is past its retention
+ * @param parts.find for kinds that verify no token
+ */
+export function createTokenReader(parts: {
+  cache: ArtifactCache;
+  load(ids: readonly Buffer[]): Promise<ReadonlyMap<string, StoredRow>>;
+  loadSession(uid: string): Promise<StoredRow | undefined>;
+  decode(row: StoredRow | undefined, id?: string): ArtifactPayload | undefined;
+  find: ArtifactStore['find'];
+}): Pick<ArtifactStore, 'find' | 'findByUid'> {
+  const { cache, load, decode } = parts;
+  let presented: { value: string; row: Promise<StoredRow | undefined> } | undefined;
+  /** What came with the token; its age is that of the request. */
+  let companions: ReadonlyMap<string, StoredRow> | undefined;
+
+  async function findToken(value: string): Promise<StoredRow | undefined> {
+    const ids = TOKEN_KINDS.map((kind) => digestOf(kind, value));
+    const keys = ids.map((id) => id.toString('hex'));
+    const held = cache.find(keys);
+    if (held !== undefined) return held;
+    companions = await load(ids);
+    for (const key of keys) {
+      const row = companions.get(key);
+      if (row !== undefined) return row;
+    }
+    return undefined;
+  }
+
+  async function findGrant(id: string): Promise<StoredRow | undefined> {
+    const digest = digestOf('Grant', id);
+    const key = digest.toString('hex');
+    return companions?.get(key) ?? cache.find([key]) ?? (await load([digest])).get(key);
+  }
+
+  return {
+    async find(kind: ArtifactKind, id: string) {
+      if (kind === 'Grant') return decode(await findGrant(id), id);
+      if (!TOKEN_KINDS.includes(kind)) return parts.find(kind, id);
+      // The library asks for every kind in the same moment.
+      if (presented?.value !== id) presented = { value: id, row: findToken(id) };
+      const row = await presented.row;
+      return row?.kind === kind ? decode(row, id) : undefined;
+    },
+    async findByUid(uid: string) {
+      return decode(companions?.get(uid) ?? cache.find([uid]) ?? (await parts.loadSession(uid)));
+    },
+  };
+}
