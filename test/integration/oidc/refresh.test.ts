@@ -2,9 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { createTestAccount, createTestApi, createTestClient, type TestClient } from '../../harness/factories.ts';
 import { signInForTokens } from '../../harness/flows.ts';
+import { ageRotation } from '../../harness/rotations.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { isActive, refresh, revoke, type Tokens, userinfo } from '../../harness/token-requests.ts';
 
+/** The default. */
+const LEEWAY_SECONDS = 10;
 const OFFLINE = { scope: 'openid profile email offline_access', prompt: 'consent' };
 
 let server: TestServer;
@@ -39,12 +42,13 @@ describe('a refresh token of a public client', () => {
     expect((await userinfo(server.issuer, third.access_token)).body.sub).toBe(person.account.id);
   });
 
-  test('that is used again ends everything that hangs on its grant, and that is recorded', async () => {
+  test('that is used again after the leeway ends everything that hangs on its grant, and that is recorded', async () => {
     const client = await publicClient();
     const { tokens } = await signedIn(client);
     const second = await refreshed(client, tokens.refresh_token);
     const all = [tokens.access_token, second.access_token, second.refresh_token];
     for (const token of all) expect(await isActive(server.issuer, client, token)).toBe(true);
+    await ageRotation(server.domains.database.pool, tokens.refresh_token, LEEWAY_SECONDS);
     const reused = await refresh(server.issuer, client, tokens.refresh_token);
     expect(reused).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
     for (const token of all) expect(await isActive(server.issuer, client, token)).toBe(false);
@@ -62,6 +66,7 @@ describe('a refresh token of a public client', () => {
       [1, 2].map(() => signInForTokens(server.issuer, client, person, { parameters: OFFLINE })),
     );
     await refreshed(client, one?.refresh_token);
+    await ageRotation(server.domains.database.pool, one?.refresh_token, LEEWAY_SECONDS);
     await refresh(server.issuer, client, one?.refresh_token);
     expect(await isActive(server.issuer, client, one?.access_token)).toBe(false);
     expect(await isActive(server.issuer, client, other?.access_token)).toBe(true);
