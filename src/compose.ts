@@ -3,9 +3,17 @@ import type { Knex } from 'knex';
 import packageJson from '../package.json' with { type: 'json' };
 import { type Accounts, createAccounts, createPasswordHasher } from './accounts/index.ts';
 import { createApp, viewsDirectory } from './app.ts';
-import { type Audit, type AuditActor, createAudit } from './audit/index.ts';
-import { type Apis, type Clients, createApis, createClients, type RegistryAudit } from './clients/index.ts';
-import { type Clock, type Config, systemClock } from './config/index.ts';
+import { type Audit, type AuditActor, type AuditContext, createAudit } from './audit/index.ts';
+import {
+  type Apis,
+  algorithmsInUse,
+  type Clients,
+  createApis,
+  createClients,
+  MAX_API_TTL_SECONDS,
+  type RegistryAudit,
+} from './clients/index.ts';
+import { CLOCK_TOLERANCE_SECONDS, type Clock, type Config, systemClock } from './config/index.ts';
 import { openEmbeddedDatabase } from './database/embedded/index.ts';
 import {
   assertSupportedServer,
@@ -45,13 +53,19 @@ import {
   createConsentsStore,
   createMetadataValidator,
   createOidc,
+  endAccess,
+  endToken,
   type OidcDependencies,
 } from './oidc/index.ts';
 import { playgroundRoutes, settleDemoData } from './playground/index.ts';
 import { createMetrics, knexPoolUse, type Logger, pgPoolUse } from './telemetry/index.ts';
 import {
+  type ArtifactCounts,
   type ArtifactStore,
   createPostgresArtifactStore,
+  createRevocations,
+  type RevocationFilter,
+  type Revocations,
   sweepExpiredArtifacts,
   wipeSuccessors,
 } from './tokens/index.ts';
@@ -78,11 +92,20 @@ export type Domains = Readonly<{
   clients: Clients;
   apis: Apis;
   consents: ConsentsStore;
+  keyWrapper: KeyWrapper;
   signingKeys: SigningKeys;
   serverSecrets: RotatingServerSecrets;
   /** As they are now: the first signs, each verifies. */
   cookieKeys(): readonly string[];
-  artifacts: ArtifactStore;
+  artifacts: ArtifactStore & Readonly<{ counts(): ArtifactCounts }>;
+  revocations: Revocations;
+  /**
+   * Ends grants, sessions and tokens of an account, a client or a grant on every node (src/oidc/end-access.ts).
+   * @returns how many that are stored ended
+   */
+  endAccess(whose: RevocationFilter, by?: AuditContext): Promise<number>;
+  /** Ends one token by its value, and a person's with its grant. @returns how many ended; 0: no such token is alive */
+  endToken(value: string, by?: AuditContext): Promise<number>;
   close(): Promise<void>;
 }>;
 
@@ -126,7 +149,10 @@ export async function composeDomains(
 
   const changes = createChangeFeed({ url: directUrl, knex, logger });
   const audit = createAudit({ knex, clock, logger });
-  const { wrapper, signingKeys } = await openKeys(config, { knex, clock, audit });
+  const { wrapper, signingKeys } = await openKeys(config, {
+    knex,
+    audit: { recordWithin: (trx, event) => audit.recordWithin(trx, event, { actor }) },
+  });
   const serverSecrets = createServerSecrets({ knex, wrapper, audit, policy: serverSecretPolicy(config) });
   await serverSecrets.ensure();
   const secrets = serverSecrets.current();
@@ -151,14 +177,24 @@ export async function composeDomains(
     apiChanged: (trx, { action, identifier }) =>
       audit.recordWithin(trx, { type: `api.${action}`, resource: identifier }, { actor }),
   };
-  const apis = createApis({ knex, clock, changeFeed: changes, audit: registryAudit });
+  const apis = createApis({
+    knex,
+    clock,
+    changeFeed: changes,
+    audit: registryAudit,
+    signingAlgorithms: {
+      offered: config.keyPolicy.algorithms,
+      signing: async () => (await signingKeys.load()).algorithms,
+    },
+  });
   const validator = createMetadataValidator(async () => {
-    const [{ privateJwks }] = await Promise.all([
+    const [{ privateJwks, algorithms }] = await Promise.all([
       signingKeys.load(),
       // An API that another node made a moment ago counts, too.
       apis.load(),
     ]);
-    return { config, accounts, apis, clients, consents, cookieKeys: cookieKeys(), signingKeys: privateJwks };
+    const keys = { cookieKeys: cookieKeys(), signingKeys: privateJwks, signingAlgorithms: algorithms };
+    return { config, accounts, apis, clients, consents, ...keys };
   });
   const clients: Clients = createClients({ knex, clock, changeFeed: changes, audit: registryAudit, validator });
   await apis.load();
@@ -167,7 +203,15 @@ export async function composeDomains(
     sealer: secrets.artifactSealer,
     userCodeKey: secrets.userCodeKey,
     clock,
+    cache: { size: config.tokenCacheSize, dropFeed: changes, now: () => performance.now() },
   });
+  const revocations = createRevocations({
+    knex,
+    changeFeed: changes,
+    clock,
+    longestTokenSeconds: Math.max(MAX_API_TTL_SECONDS, config.lifetimes.accessTokenSeconds),
+  });
+  const access = { config, clock, audit, artifacts, consents, revocations, signingKeys };
 
   return {
     logger,
@@ -180,13 +224,18 @@ export async function composeDomains(
     clients,
     apis,
     consents,
+    keyWrapper: wrapper,
     signingKeys,
     serverSecrets,
     cookieKeys,
     artifacts,
+    revocations,
+    endAccess: (whose, by = { actor }) => endAccess(access, whose, by),
+    endToken: (value, by = { actor }) => endToken(access, value, by),
     async close() {
       await changes.close();
       await artifacts.close();
+      await revocations.close();
       await audit.close();
       await opened.close();
     },
@@ -202,12 +251,20 @@ function serverSecretPolicy({ keyPolicy, lifetimes, cookieKeys }: Config) {
 /** The keys of the environment, and what opens them; makes none that the database lacks. */
 export async function openKeys(
   config: Config,
-  dependencies: { knex: Knex; clock: Clock; audit: Pick<Audit, 'recordWithin'> },
+  dependencies: { knex: Knex; audit: Pick<Audit, 'recordWithin'> },
 ): Promise<{ wrapper: KeyWrapper; signingKeys: SigningKeys }> {
   const wrapper = createKeyWrapper({
     keyEncryptionKeys: config.keyEncryptionKeys ?? [await developmentKeyEncryptionKey(config.dataDirectory)],
   });
-  return { wrapper, signingKeys: createSigningKeys({ ...dependencies, wrapper }) };
+  const policy = { ...config.keyPolicy, retentionSeconds: retentionSeconds(config) };
+  const signingKeys = createSigningKeys({ ...dependencies, wrapper, policy, algorithmsInUse });
+  return { wrapper, signingKeys };
+}
+
+/** What a key has signed at its last moment has to verify to its end; a session ends with its ID token as the hint. */
+function retentionSeconds({ lifetimes }: Config): number {
+  const { sessionSeconds, idTokenSeconds, accessTokenSeconds } = lifetimes;
+  return Math.max(sessionSeconds, idTokenSeconds, accessTokenSeconds, MAX_API_TTL_SECONDS) + CLOCK_TOLERANCE_SECONDS;
 }
 
 export type Server = Readonly<{
@@ -245,6 +302,8 @@ export async function composeServer(
     logger,
   });
   await settleDemoData(config, domains);
+  // No answer before all is known that was revoked.
+  await domains.revocations.load();
   const oidc = await createOidc({
     ...domains,
     ...options,
@@ -265,6 +324,7 @@ export async function composeServer(
   metrics.watchPool('artifacts', () => pgPoolUse(database.pool));
   metrics.watchPool('queries', () => knexPoolUse(database.knex));
   metrics.watchAudit(audit.counts);
+  metrics.watchArtifacts(domains.artifacts.counts);
   const metricsServer = createMetricsServer({ ...config.metrics, registry: metrics.registry });
   const jobs = createJobs({
     databaseUrl: domains.directUrl,
@@ -280,6 +340,7 @@ export async function composeServer(
         sweep: (batchSize) =>
           wipeSuccessors({ pool: database.pool, leewaySeconds: config.lifetimes.refreshLeewaySeconds, batchSize }),
       },
+      { name: 'revocations', sweep: domains.revocations.sweep },
       { name: 'sign-in attempts', sweep: limits.sweep },
     ],
   });

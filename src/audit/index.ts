@@ -7,6 +7,7 @@ export { auditContextOf } from './audit-context.ts';
 export {
   AUDIT_EVENT_TYPES,
   type AuditActor,
+  type AuditContext,
   type AuditEvent,
   type AuditEventType,
 } from './audit-event.ts';

@@ -3,11 +3,11 @@ import { type AdapterFactory, type KoaContextWithOIDC, Provider } from 'oidc-pro
 import type { Accounts } from '../accounts/index.ts';
 import type { Audit } from '../audit/index.ts';
 import type { Apis, Clients } from '../clients/index.ts';
-import type { Config } from '../config/index.ts';
+import type { Clock, Config } from '../config/index.ts';
 import { RETRY_AFTER_SECONDS } from '../errors.ts';
 import type { SigningKeys } from '../keys/index.ts';
 import { outcomeOf } from '../telemetry/index.ts';
-import type { ArtifactStore } from '../tokens/index.ts';
+import type { ArtifactStore, Revocations } from '../tokens/index.ts';
 import { createAdapterFactory } from './adapter.ts';
 import { listenForAudit, settleAudit } from './audit-listeners.ts';
 import type { ConsentsStore } from './consents-store.ts';
@@ -15,10 +15,13 @@ import { failClosed } from './faults.ts';
 import { createInteractionSteps, type InteractionSteps } from './interaction-steps.ts';
 import { introspectJwt } from './introspect-jwt.ts';
 import { createJwtVerifier } from './jwt-access-token.ts';
+import { noteRevision } from './jwt-revision.ts';
+import { createLivingJwtReader } from './living-jwt.ts';
 import { mayIntrospect } from './policies.ts';
 import { type ProviderPages, providerConfiguration } from './provider-configuration.ts';
 import { createProviderHandle } from './provider-handle.ts';
 import { answerWithSuccessor } from './refresh-rotation.ts';
+import { revokeJwt } from './revoke-jwt.ts';
 
 export type OidcDependencies = {
   config: Config;
@@ -27,10 +30,12 @@ export type OidcDependencies = {
   clients: Clients;
   consents: ConsentsStore;
   artifacts: ArtifactStore;
+  revocations: Revocations;
   audit: Audit;
   signingKeys: Pick<SigningKeys, 'load'>;
   cookieKeys(): readonly string[];
   pages: ProviderPages;
+  clock: Clock;
   /** Keeps what the library stores in the artifact store's place, so that another way of keeping it can be compared. */
   artifactAdapter?: AdapterFactory | undefined;
 };
@@ -48,8 +53,15 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
   const { config, consents } = dependencies;
   const adapter = createAdapterFactory(dependencies);
   const handle = await createProviderHandle(async () => {
-    const { privateJwks, publicJwks } = await dependencies.signingKeys.load();
-    const inputs = { ...dependencies, adapter, cookieKeys: dependencies.cookieKeys(), signingKeys: privateJwks };
+    const { privateJwks, publicJwks, algorithms } = await dependencies.signingKeys.load();
+    const inputs = {
+      ...dependencies,
+      adapter,
+      cookieKeys: dependencies.cookieKeys(),
+      signingKeys: privateJwks,
+      signingAlgorithms: algorithms,
+    };
+    const read = createLivingJwtReader(createJwtVerifier(config.issuer, publicJwks), dependencies);
     const provider = new Provider(config.issuer, providerConfiguration(inputs));
     // `ownAddress` has made the forwarded headers our own words.
     provider.proxy = true;
@@ -58,15 +70,17 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
     provider.on('server_error', (context, error) => {
       outcomeOf(context.req).fault = error;
     });
+    provider.use(noteRevision(dependencies.revocations));
     provider.use(settleAudit);
     provider.use(noteOutcome);
     provider.use(answerWithSuccessor);
     provider.use(
-      introspectJwt(provider, {
-        verify: createJwtVerifier(config.issuer, publicJwks),
+      introspectJwt({
+        read,
         mayIntrospect: (callerId, token) => mayIntrospect(callerId, token, dependencies),
       }),
     );
+    provider.use(revokeJwt(provider, { ...dependencies, read }));
     return provider;
   });
   return {

@@ -2,13 +2,14 @@ import type { AdapterFactory, Configuration, ErrorOut, JWK, KoaContextWithOIDC }
 import { type Account, type Accounts, toClaims } from '../accounts/index.ts';
 import { type Apis, type Clients, OPENID_SCOPES } from '../clients/index.ts';
 import { CLOCK_TOLERANCE_SECONDS, type Config } from '../config/index.ts';
-import { SIGNING_ALGORITHMS } from '../keys/index.ts';
+import type { SigningAlgorithm } from '../keys/index.ts';
 import { ACR_PASSWORD, OPENID_SCOPE_CLAIMS } from './claims.ts';
 import type { ConsentsStore } from './consents-store.ts';
 import { failClosed } from './faults.ts';
 import { loadExistingGrant } from './grants.ts';
 import { createInteractionPolicy } from './interaction-policy.ts';
-import { GRANT_ID_CLAIM } from './jwt-access-token.ts';
+import { GRANT_ID_CLAIM, REVISION_CLAIM } from './jwt-access-token.ts';
+import { notedRevision } from './jwt-revision.ts';
 import {
   isOriginAllowed,
   LONGEST_REFRESH_CHAIN_SECONDS,
@@ -39,6 +40,8 @@ export type ConfigurationInputs = {
   cookieKeys: readonly string[];
   /** Private keys; of each algorithm the one that signs stands first. */
   signingKeys: readonly JWK[];
+  /** Those that there is a key for that signs. */
+  signingAlgorithms: readonly SigningAlgorithm[];
 };
 
 /** Signing algorithms of tokens, and of what clients sign. Symmetric ones are left out: a stored digest must sign nothing. */
@@ -72,7 +75,8 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
     enabledJWA: {
       clientAuthSigningAlgValues: [...ACCEPTED_ALGORITHMS],
-      idTokenSigningAlgValues: [...SIGNING_ALGORITHMS],
+      // A key that is only announced must not sign, nor may a client ask for it.
+      idTokenSigningAlgValues: [...inputs.signingAlgorithms],
     },
     clientDefaults: { grant_types: [], response_types: [], token_endpoint_auth_method: 'client_secret_basic' },
     extraClientMetadata: { properties: [ALLOWED_ORIGINS, REQUIRE_PKCE] },
@@ -94,8 +98,10 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     },
     formats: {
       customizers: {
-        jwt: (_context, token, jwt) => {
+        jwt: (context, token, jwt) => {
           if ('grantId' in token && token.grantId !== undefined) jwt.payload[GRANT_ID_CLAIM] = token.grantId;
+          const revision = notedRevision(context);
+          if (revision > 0) jwt.payload[REVISION_CLAIM] = revision;
         },
       },
     },

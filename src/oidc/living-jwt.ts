@@ -1,0 +1,50 @@
+import type { Clock } from '../config/index.ts';
+import type { ArtifactStore, Revocations } from '../tokens/index.ts';
+import { type AccessTokenClaims, GRANT_ID_CLAIM, type JwtVerifier, REVISION_CLAIM } from './jwt-access-token.ts';
+
+/** A JWT access token that is neither expired nor revoked; a person's has a grant, and the account behind it. */
+export type LivingJwt = { claims: AccessTokenClaims; grantId?: string; accountId?: string };
+
+/** @returns undefined for what is no JWT access token of ours, or a dead one. @throws the database's own error */
+export type LivingJwtReader = (token: string) => Promise<LivingJwt | undefined>;
+
+export type JwtSources = {
+  artifacts: Pick<ArtifactStore, 'find'>;
+  revocations: Pick<Revocations, 'isRevoked'>;
+  clock: Clock;
+};
+
+/**
+ * Tells by its grant and by what was revoked whether a verified JWT is alive. Whether client and account still are, is for
+ * `mayIntrospect` to say, as for every other token.
+ */
+export function createLivingJwtReader(verify: JwtVerifier, sources: JwtSources): LivingJwtReader {
+  return async (token) => {
+    const claims = await verify(token);
+    if (claims === undefined) return undefined;
+    const grantId = claims[GRANT_ID_CLAIM];
+    const parties: Pick<LivingJwt, 'grantId' | 'accountId'> | undefined =
+      grantId === undefined ? {} : await partiesOfGrant(grantId, claims, sources);
+    if (parties === undefined) return undefined;
+    const isRevoked = sources.revocations.isRevoked({
+      jti: claims.jti,
+      clientId: claims.client_id,
+      accountId: parties.accountId ?? claims.sub,
+      revision: claims[REVISION_CLAIM] ?? 0,
+    });
+    return isRevoked ? undefined : { claims, ...parties };
+  };
+}
+
+/** @returns undefined where the grant has ended, or is another client's */
+async function partiesOfGrant(
+  grantId: string,
+  claims: AccessTokenClaims,
+  { artifacts, clock }: JwtSources,
+): Promise<{ grantId: string; accountId: string } | undefined> {
+  const grant = await artifacts.find('Grant', grantId);
+  if (grant === undefined || grant.clientId !== claims.client_id || typeof grant.accountId !== 'string')
+    return undefined;
+  const hasExpired = typeof grant.exp === 'number' && grant.exp <= Math.floor(clock() / 1_000);
+  return hasExpired ? undefined : { grantId, accountId: grant.accountId };
+}
