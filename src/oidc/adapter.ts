@@ -1,4 +1,4 @@
-import { type Adapter, type AdapterFactory, type AdapterPayload, errors } from 'oidc-provider';
+import { type Adapter, type AdapterFactory, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import type { Clients } from '../clients/index.ts';
 import type { ArtifactKind, ArtifactPayload, ArtifactStore } from '../tokens/index.ts';
 import { endGrant } from './end-grant.ts';
@@ -44,8 +44,8 @@ function artifactAdapter(store: ArtifactStore, kind: ArtifactKind): Adapter {
   return {
     upsert: (id, payload, ttlSeconds) =>
       failClosed(() => store.upsert(kind, id, payload as ArtifactPayload, ttlSeconds)),
-    find: (id) => failClosed(async () => (await store.find(kind, id)) as AdapterPayload | undefined),
-    findByUid: (uid) => failClosed(async () => (await store.findByUid(uid)) as AdapterPayload | undefined),
+    find: (id) => failClosed(async () => (await viewOf(store).find(kind, id)) as AdapterPayload | undefined),
+    findByUid: (uid) => failClosed(async () => (await viewOf(store).findByUid(uid)) as AdapterPayload | undefined),
     findByUserCode: (code) => failClosed(async () => (await store.findByUserCode(code)) as AdapterPayload | undefined),
     destroy: (id) => failClosed(() => store.destroy(kind, id)),
     revokeByGrantId: (grantId) => failClosed(() => store.revokeByGrantId(kind, grantId)),
@@ -63,6 +63,21 @@ function artifactAdapter(store: ArtifactStore, kind: ArtifactKind): Adapter {
       throw new errors.InvalidGrant(`${kind} ${outcome.replace('_', ' ')}`);
     },
   };
+}
+
+/** What verifies a token and does nothing else may look at what was true a moment ago; whatever hands something out may not. */
+const VERIFYING_ROUTES: ReadonlySet<string> = new Set(['introspection', 'userinfo']);
+
+type View = Pick<ArtifactStore, 'find' | 'findByUid'>;
+/** By the request that looks through it. */
+const views = new WeakMap<object, View>();
+
+function viewOf(store: ArtifactStore): View {
+  const context = Provider.ctx;
+  if (context === undefined || !VERIFYING_ROUTES.has(context.oidc.route)) return store;
+  const view = views.get(context) ?? store.openTokenReader();
+  views.set(context, view);
+  return view;
 }
 
 /**

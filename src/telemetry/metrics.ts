@@ -7,6 +7,9 @@ export type PoolUse = { total: number; idle: number; waiting: number };
 /** Audit events that wait for the database, and those dropped since the start because it was away for too long. */
 type AuditBacklog = { waiting: number; dropped: number };
 
+/** Of the token store since the start: statements by name, and how often what was asked was held in the process. */
+type ArtifactCounts = { statements: Readonly<Record<string, number>>; cache: { hits: number; misses: number } };
+
 /** What happened to one request; `status` is absent where the peer left before it had the whole answer. */
 type MeasuredRequest = {
   endpoint: string | undefined;
@@ -27,6 +30,8 @@ export type Metrics = Readonly<{
   watchPool(name: string, use: () => PoolUse): void;
   /** Reads what waits to be recorded in the audit trail, and what was lost, whenever the metrics are asked for. */
   watchAudit(counts: () => AuditBacklog): void;
+  /** Reads what the token store has asked the database, and what it has spared it. The names of statements are ours. */
+  watchArtifacts(counts: () => ArtifactCounts): void;
 }>;
 
 /** Seconds. An introspection takes one or two milliseconds, a password check hundreds: both must be told apart. */
@@ -100,6 +105,30 @@ export function createMetrics(build: { version: string }): Metrics {
     },
     watchPool(name: string, use: () => PoolUse) {
       pools.set(name, use);
+    },
+    watchArtifacts(counts: () => ArtifactCounts) {
+      new Counter({
+        name: 'tessera_artifact_statements_total',
+        help: 'Statements of the token store, each for many requests, by name',
+        labelNames: ['statement'],
+        registers,
+        collect() {
+          this.reset();
+          for (const [statement, count] of Object.entries(counts().statements)) this.inc({ statement }, count);
+        },
+      });
+      new Counter({
+        name: 'tessera_token_cache_lookups_total',
+        help: 'Look-ups by token verification in the cache of live tokens, grants and sessions, by outcome',
+        labelNames: ['outcome'],
+        registers,
+        collect() {
+          const { hits, misses } = counts().cache;
+          this.reset();
+          this.inc({ outcome: 'hit' }, hits);
+          this.inc({ outcome: 'miss' }, misses);
+        },
+      });
     },
     watchAudit(counts: () => AuditBacklog) {
       new Gauge({

@@ -277,12 +277,14 @@ const REVOCATION_BATCH_SIZE = 1_000;
 /**
  * Tombstones first: from then on nothing that refers to them counts, however long the rest takes.
  *
+ * @param forget is told of what each statement ended as soon as it has
  * @returns how many rows were alive
  */
 export async function revokeRows(
   pool: StatementRunner,
   filter: RevocationFilter,
   times: { destroyedAt: string; endedUntil: string },
+  forget: (keys: readonly string[]) => void,
 ): Promise<number> {
   const [column, value] = revocationColumn(filter);
   const doomed = `with doomed as materialized (
@@ -306,11 +308,12 @@ export async function revokeRows(
   ];
   let total = 0;
   for (const statement of statements) {
-    let count: number;
+    let ended: Ended;
     do {
-      ({ count } = await end(pool, statement));
-      total += count;
-    } while (count === REVOCATION_BATCH_SIZE);
+      ended = await end(pool, statement);
+      forget(ended.keys);
+      total += ended.count;
+    } while (ended.count === REVOCATION_BATCH_SIZE);
   }
   return total;
 }

@@ -170,10 +170,12 @@ export function createPostgresArtifactStore(dependencies: {
   }
 
   async function revokeAll(filter: RevocationFilter): Promise<number> {
+    const times = { destroyedAt: isoTime(clock()), endedUntil: endedUntil() };
     try {
-      return await statements.revokeRows(pool, filter, { destroyedAt: isoTime(clock()), endedUntil: endedUntil() });
-    } finally {
+      return await statements.revokeRows(pool, filter, times, cache.drop);
+    } catch (error) {
       cache.drop(undefined);
+      throw error;
     }
   }
 
