@@ -6,7 +6,6 @@ import { addCommandGroup } from './command-group.ts';
 import { withDomains } from './open-domains.ts';
 import { repeatable, standardInput, wholeNumber } from './option-values.ts';
 import { refused } from './refused.ts';
-import { revokeAccess } from './revoke-access.ts';
 import { readSecret } from './standard-input.ts';
 
 const COLUMNS = ['client_id', 'client_name', 'token_endpoint_auth_method', 'grant_types', 'scope'];
@@ -95,12 +94,12 @@ export function addClientCommands(program: Command): void {
 
   client
     .command('delete <id>')
-    .description('delete a client and end its grants and tokens')
+    .description('delete a client and end its grants and tokens; they stay dead where its id is given again')
     .action(async (id: string, _: object, command: Command) => {
       const { revoked, formerIntrospectionApis } = await withDomains(async (domains) => {
         const deleted = await domains.clients.delete(id);
         if (!deleted.ok) return refused(deleted);
-        return { ...deleted, revoked: await revokeAccess(domains, { clientId: id }) };
+        return { ...deleted, revoked: await domains.endAccess({ clientId: id }) };
       });
       printAnswer(command, {
         json: { client_id: id, deleted: true, revoked, former_introspection_apis: formerIntrospectionApis },

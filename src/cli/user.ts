@@ -7,7 +7,6 @@ import { findAccount } from './find-account.ts';
 import { withDomains } from './open-domains.ts';
 import { wholeNumber } from './option-values.ts';
 import { refused } from './refused.ts';
-import { revokeAccess } from './revoke-access.ts';
 import { readSecret } from './standard-input.ts';
 
 /** Accounts that are read at once, where all are asked for. */
@@ -91,7 +90,7 @@ export function addUserCommands(program: Command): void {
         const found = await findAccount(domains.accounts, login);
         const deleted = await domains.accounts.delete(found.id);
         if (!deleted.ok) return refusedAccount(deleted);
-        return { ...found, revoked: await revokeAccess(domains, { accountId: found.id }) };
+        return { ...found, revoked: await domains.endAccess({ accountId: found.id }) };
       });
       const text = `deleted ${email} and ${revoked} of their sessions, grants and tokens`;
       printAnswer(command, { json: { id, email, deleted: true, revoked }, text });
@@ -107,7 +106,7 @@ async function changeAndEnd(
   const { account, revoked } = await withDomains(async (domains) => {
     const result = await change(domains, await findAccount(domains.accounts, login));
     if (!result.ok) return refusedAccount(result);
-    return { account: result.account, revoked: await revokeAccess(domains, { accountId: result.account.id }) };
+    return { account: result.account, revoked: await domains.endAccess({ accountId: result.account.id }) };
   });
   const { json, text } = toAnswer(account);
   printAnswer(command, { json: { ...json, revoked }, text: `${text}\n\n${revoked} sessions, grants and tokens ended` });
