@@ -39,9 +39,11 @@ import {
 import { createProviderPages, interactionRoutes } from './interactions/index.ts';
 import { createJobs } from './jobs/index.ts';
 import {
+  combineKeyWrappers,
   createKeyWrapper,
   createServerSecrets,
   createSigningKeys,
+  createVaultKeyWrapper,
   developmentKeyEncryptionKey,
   type KeyWrapper,
   type RotatingServerSecrets,
@@ -149,11 +151,11 @@ export async function composeDomains(
 
   const changes = createChangeFeed({ url: directUrl, knex, logger });
   const audit = createAudit({ knex, clock, logger });
-  const { wrapper, signingKeys } = await openKeys(config, {
-    knex,
-    audit: { recordWithin: (trx, event) => audit.recordWithin(trx, event, { actor }) },
-  });
-  const serverSecrets = createServerSecrets({ knex, wrapper, audit, policy: serverSecretPolicy(config) });
+  const keyAudit: Pick<Audit, 'recordWithin'> = {
+    recordWithin: (trx, event) => audit.recordWithin(trx, event, { actor }),
+  };
+  const { wrapper, signingKeys } = await openKeys(config, { knex, audit: keyAudit });
+  const serverSecrets = createServerSecrets({ knex, wrapper, audit: keyAudit, policy: serverSecretPolicy(config) });
   await serverSecrets.ensure();
   const secrets = serverSecrets.current();
   const cookieKeys = () => config.cookieKeys ?? serverSecrets.current().cookieKeys;
@@ -253,12 +255,21 @@ export async function openKeys(
   config: Config,
   dependencies: { knex: Knex; audit: Pick<Audit, 'recordWithin'> },
 ): Promise<{ wrapper: KeyWrapper; signingKeys: SigningKeys }> {
-  const wrapper = createKeyWrapper({
-    keyEncryptionKeys: config.keyEncryptionKeys ?? [await developmentKeyEncryptionKey(config.dataDirectory)],
-  });
+  const wrapper = await openKeyWrapper(config);
   const policy = { ...config.keyPolicy, retentionSeconds: retentionSeconds(config) };
   const signingKeys = createSigningKeys({ ...dependencies, wrapper, policy, algorithmsInUse });
   return { wrapper, signingKeys };
+}
+
+/** Vault, the keys of the environment, or both; in development without either the key of the data directory. */
+async function openKeyWrapper({ vault, keyEncryptionKeys: given, dataDirectory }: Config): Promise<KeyWrapper> {
+  const keyEncryptionKeys =
+    given ?? (vault === undefined ? [await developmentKeyEncryptionKey(dataDirectory)] : undefined);
+  return combineKeyWrappers({
+    local: keyEncryptionKeys && createKeyWrapper({ keyEncryptionKeys }),
+    vault: vault && createVaultKeyWrapper(vault),
+    vaultSeals: vault?.seals ?? false,
+  });
 }
 
 /** What a key has signed at its last moment has to verify to its end; a session ends with its ID token as the hint. */

@@ -18,6 +18,7 @@ const accountId = identifier;
 const clientId = identifier;
 const grantId = identifier;
 const tokenKind = z.enum(['access', 'client_credentials', 'refresh']);
+const signingKey = { kid: identifier, algorithm: z.enum(['RS256', 'ES256', 'PS256', 'EdDSA']) };
 
 function event<Type extends string, Members extends z.ZodRawShape>(type: Type, members: Members) {
   return z.strictObject({ type: z.literal(type), ...members });
@@ -86,7 +87,13 @@ export const auditEventSchema = z.discriminatedUnion('type', [
   event('account.deleted', { accountId }),
   event('account.password_set', { accountId }),
   event('secret.rotated', { name: z.enum(['cookie_key', 'dpop_nonce_secret']) }),
-  event('key.created', { kid: identifier, algorithm: z.enum(['RS256', 'ES256']) }),
+  event('key.created', signingKey),
+  event('key.imported', signingKey),
+  event('key.activated', signingKey),
+  event('key.retired', signingKey),
+  event('key.revoked', signingKey),
+  event('key.removed', signingKey),
+  event('key.resealed', signingKey),
 ]);
 
 export type AuditEvent = z.infer<typeof auditEventSchema>;

@@ -114,7 +114,7 @@ function withApiFlags(command: Command): Command {
       'what a scope allows, in plain words for the consent page (repeatable)',
       repeatable,
     )
-    .option('--alg <alg>', 'that signs its JWTs: RS256 or ES256')
+    .option('--alg <alg>', 'that signs its JWTs: one of SIGNING_ALGORITHMS (RS256 unless told)')
     .option('--ttl <seconds>', 'lifetime of its access tokens (600 unless told)', wholeNumber)
     .option('--introspection-client <id>', 'a client that may introspect its tokens (repeatable)', repeatable);
 }

@@ -58,15 +58,11 @@ export async function checkMigrations(config: Config, knex: Knex): Promise<{ fin
 
 /** Whether what is sealed opens with the key-encryption key that was given. */
 export async function checkKeys(config: Config, { knex, logger }: { knex: Knex; logger: Logger }): Promise<Finding> {
-  const clock = systemClock;
   const mend = 'set KEY_ENCRYPTION_KEY to the key that this database was set up with; nothing else opens its keys';
   try {
     const { openKeys } = await import('../compose.ts');
-    const { wrapper, signingKeys } = await openKeys(config, {
-      knex,
-      clock,
-      audit: createAudit({ knex, clock, logger }),
-    });
+    const audit = createAudit({ knex, clock: systemClock, logger });
+    const { wrapper, signingKeys } = await openKeys(config, { knex, audit });
     const count = (await signingKeys.load()).privateJwks.length;
     if (count === 0) return { check: 'keys', ok: true, found: 'none yet: the first start makes them' };
     const secrets = await openServerSecrets({ knex, wrapper });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Config } from '../config/index.ts';
 import { isPlainText } from './plain-text.ts';
 import { isOpenIdScope, isScopeToken } from './scopes.ts';
 
@@ -13,7 +14,7 @@ export type Api = Readonly<{
   scopes: readonly ApiScope[];
   tokenFormat: 'jwt' | 'opaque';
   /** Of its JWTs; kept, and without effect, where tokens are opaque. */
-  signingAlgorithm: 'RS256' | 'ES256';
+  signingAlgorithm: Config['keyPolicy']['algorithms'][number];
   /** Lifetime of its access tokens in seconds. */
   ttlSeconds: number;
   /** Clients that may introspect its tokens. */
@@ -53,7 +54,7 @@ export type ApiDraft = Omit<Api, 'createdAt' | 'updatedAt'>;
 /** Ten minutes: a JWT that is checked against /jwks alone lives to its end, revoked or not. */
 const DEFAULT_TTL_SECONDS = 600;
 /** A day: the identifier of a revoked JWT is remembered by every node for as long as it would have lived. */
-const MAX_TTL_SECONDS = 86_400;
+export const MAX_TTL_SECONDS = 86_400;
 
 /** RFC 3986, section 4.3: `absolute-URI`, which has no fragment, in the characters of section 2. */
 const ABSOLUTE_URI = /^[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9\-._~:/?[\]@!$&'()*+,;=%]+$/;
@@ -105,7 +106,7 @@ const apiSchema = z.object({
       if (twice !== undefined) context.addIssue({ code: 'custom', message: `${twice.scope} stands there twice` });
     }),
   tokenFormat: z.enum(['jwt', 'opaque'], 'wants jwt or opaque'),
-  signingAlgorithm: z.enum(['RS256', 'ES256'], 'wants RS256 or ES256'),
+  signingAlgorithm: z.enum(['RS256', 'ES256', 'PS256', 'EdDSA'], 'wants RS256, ES256, PS256 or EdDSA'),
   ttlSeconds: z
     .int(`wants whole seconds from 1 to ${MAX_TTL_SECONDS}`)
     .min(1, `wants whole seconds from 1 to ${MAX_TTL_SECONDS}`)

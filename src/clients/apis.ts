@@ -18,6 +18,14 @@ import { isClientId } from './client-metadata-schema.ts';
 import { clientsNamingApi, clientsWithAnyScope, publicClientIds, unknownClientIds } from './clients-store.ts';
 import type { ApiAction, RegistryAudit } from './registry-audit.ts';
 
+/** What the tokens of an API may be signed with. */
+type SigningAlgorithms = Readonly<{
+  /** By configuration. */
+  offered: readonly Api['signingAlgorithm'][];
+  /** Those that there is a key for that signs. */
+  signing(): Promise<readonly Api['signingAlgorithm'][]>;
+}>;
+
 type Changed = { ok: true; api: Api };
 type ApisListener = (apis: readonly Api[]) => void | Promise<void>;
 
@@ -51,8 +59,9 @@ export function createApis(dependencies: {
   clock: Clock;
   changeFeed: Pick<ChangeFeed, 'subscribe'>;
   audit: RegistryAudit;
+  signingAlgorithms: SigningAlgorithms;
 }): Apis {
-  const { knex, clock, audit } = dependencies;
+  const { knex, clock, audit, signingAlgorithms } = dependencies;
   const listeners: ApisListener[] = [];
   let snapshot: readonly Api[] | undefined;
   /** What the listeners were last told, and took. */
@@ -81,7 +90,7 @@ export function createApis(dependencies: {
     if (!checked.ok) return checked;
     const { draft } = checked;
     return change(draft.identifier, 'created', async (trx) => {
-      const refused = await introspectionClientsRefusal(trx, draft);
+      const refused = (await introspectionClientsRefusal(trx, draft)) ?? (await algorithmRefusal(draft));
       if (refused !== undefined) return refused;
       if (!(await insertApi(trx, draft, now()))) return conflict(draft.identifier);
       return { ok: true, api: await readBack(trx, draft.identifier) } as const;
@@ -96,7 +105,11 @@ export function createApis(dependencies: {
       const checked = checkChangedApi(current, patch);
       if (!checked.ok) return checked;
       const { draft } = checked;
-      const refused = (await introspectionClientsRefusal(trx, draft)) ?? (await orphanRefusal(trx, draft));
+      const isAsked = patch.signingAlgorithm !== undefined || patch.tokenFormat !== undefined;
+      const refused =
+        (await introspectionClientsRefusal(trx, draft)) ??
+        (await orphanRefusal(trx, draft)) ??
+        (isAsked ? await algorithmRefusal(draft) : undefined);
       if (refused !== undefined) return refused;
       await replaceApi(trx, draft, now());
       return { ok: true, api: await readBack(trx, identifier) } as const;
@@ -135,6 +148,20 @@ export function createApis(dependencies: {
     // It has happened: a listener that fails now is called again, and heard, when the feed says so too.
     if (result.ok && snapshot !== undefined) await renew().catch(() => undefined);
     return result;
+  }
+
+  /** An API whose tokens nothing can sign could not be used. Where tokens are opaque, it is about what may come. */
+  async function algorithmRefusal({
+    signingAlgorithm: wanted,
+    tokenFormat,
+  }: ApiDraft): Promise<ApiRefusal | undefined> {
+    const { offered, signing } = signingAlgorithms;
+    if (!offered.some((algorithm) => algorithm === wanted)) {
+      return invalidApi('signingAlgorithm', `wants one of SIGNING_ALGORITHMS: ${offered.join(' or ')}`);
+    }
+    if (tokenFormat === 'opaque' || (await signing()).some((algorithm) => algorithm === wanted)) return undefined;
+    const mend = `"tessera key rotate --alg ${wanted} --now" lets it sign at once`;
+    return invalidApi('signingAlgorithm', `the key of ${wanted} is announced and does not sign yet: ${mend}`);
   }
 
   const now = () => new Date(clock());

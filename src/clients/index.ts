@@ -4,7 +4,16 @@
  * the secret itself leaves once, in the answer that made it. Knows no grant, no token and no protocol: what the
  * provider thinks of a client's metadata is asked of an injected validator.
  */
-export { type Api, type ApiPatch, type ApiScope, apisOwningScopes, type NewApi } from './api.ts';
+
+export { algorithmsInUse } from './algorithms-in-use-store.ts';
+export {
+  type Api,
+  type ApiPatch,
+  type ApiScope,
+  apisOwningScopes,
+  MAX_TTL_SECONDS as MAX_API_TTL_SECONDS,
+  type NewApi,
+} from './api.ts';
 export { type Apis, createApis } from './apis.ts';
 export { authenticates, type MetadataValidator, type NewClient, type RegisteredClient, usesSecret } from './client.ts';
 export type { ClientMetadata } from './client-metadata-schema.ts';

@@ -4,6 +4,7 @@
  * store one in clear, and to write anything while the key-encryption key does not fit what is stored.
  */
 export { developmentKeyEncryptionKey } from './development-key.ts';
+export { keyCheckSeconds } from './key-policy.ts';
 export { createKeyWrapper, type KeyWrapper } from './key-wrapper.ts';
 export { resealServerSecrets } from './reseal-server-secrets.ts';
 export {
@@ -12,5 +13,6 @@ export {
   type RotatingServerSecrets,
   type ServerSecrets,
 } from './server-secrets.ts';
-export { SIGNING_ALGORITHMS } from './signing-key.ts';
+export type { SigningAlgorithm } from './signing-key.ts';
 export { createSigningKeys, type SigningKeys } from './signing-keys.ts';
+export { combineKeyWrappers, createVaultKeyWrapper } from './vault-key-wrapper.ts';

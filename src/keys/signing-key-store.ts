@@ -1,16 +1,11 @@
 import type { JWK } from 'jose';
 import type { Knex } from 'knex';
-import type { WrappedKey } from './key-wrapper.ts';
+import type { SealedPrivateKey } from './sealed-signing-key.ts';
 import type { SigningAlgorithm, SigningKey, SigningKeyState } from './signing-key.ts';
 
-/** A signing key as it is stored: the private part sealed under a data key of its own, the data key wrapped. */
-export type StoredSigningKey = SigningKey &
-  Readonly<{
-    /** Counted up when the key is sealed anew, and bound into what is sealed. */
-    version: number;
-    sealedPrivateJwk: string;
-    dataKey: WrappedKey;
-  }>;
+/** A signing key as it is stored. */
+export type StoredSigningKey = SigningKey & SealedPrivateKey;
+export type NewSigningKey = SealedPrivateKey & Pick<SigningKey, 'kid' | 'algorithm' | 'publicJwk'>;
 
 type SigningKeyRow = {
   kid: string;
@@ -22,7 +17,10 @@ type SigningKeyRow = {
   wrapped_data_key: string;
   key_encryption_key_id: string;
   created_at: Date;
+  announced_at: Date;
   activated_at: Date | null;
+  retired_at: Date | null;
+  revoked_at: Date | null;
 };
 
 /** Any number that nothing else in this database locks by: whoever holds it decides which keys there are. */
@@ -44,27 +42,71 @@ export async function readSigningKeys(knex: Knex): Promise<StoredSigningKey[]> {
     state: row.state,
     version: row.version,
     createdAt: row.created_at,
+    announcedAt: row.announced_at,
     activatedAt: row.activated_at ?? undefined,
+    retiredAt: row.retired_at ?? undefined,
+    revokedAt: row.revoked_at ?? undefined,
     publicJwk: row.public_jwk,
     sealedPrivateJwk: row.sealed_private_jwk,
     dataKey: { keyEncryptionKeyId: row.key_encryption_key_id, wrapped: row.wrapped_data_key },
   }));
 }
 
-/** Adds signing keys; the caller holds the lock. */
-export async function insertSigningKeys(trx: Knex, keys: readonly StoredSigningKey[]): Promise<void> {
-  await trx<SigningKeyRow>('signing_keys').insert(
-    keys.map((key) => ({
-      kid: key.kid,
-      algorithm: key.algorithm,
-      state: key.state,
-      version: key.version,
-      public_jwk: key.publicJwk,
-      sealed_private_jwk: key.sealedPrivateJwk,
-      wrapped_data_key: key.dataKey.wrapped,
-      key_encryption_key_id: key.dataKey.keyEncryptionKeyId,
-      created_at: key.createdAt,
-      activated_at: key.activatedAt ?? null,
-    })),
-  );
+/** Adds a key that is published from `at` on; the caller holds the lock. */
+export async function insertSigningKey(
+  trx: Knex,
+  key: NewSigningKey,
+  { state, at }: { state: 'next' | 'active'; at: Date },
+): Promise<void> {
+  await trx<SigningKeyRow>('signing_keys').insert({
+    kid: key.kid,
+    algorithm: key.algorithm,
+    state,
+    public_jwk: key.publicJwk,
+    created_at: at,
+    announced_at: at,
+    activated_at: state === 'active' ? at : null,
+    ...sealedColumns(key),
+  });
+}
+
+/** The key enters a state at a time; the caller holds the lock. */
+export async function setSigningKeyState(
+  trx: Knex,
+  kid: string,
+  { state, at }: { state: 'active' | 'retired'; at: Date },
+): Promise<void> {
+  const times = state === 'active' ? { activated_at: at } : { retired_at: at };
+  await trx<SigningKeyRow>('signing_keys')
+    .where({ kid })
+    .update({ state, ...times });
+}
+
+/** Leaves nothing of the key but its name, so that it never comes back, and its public part; the caller holds the lock. */
+export async function eraseSigningKey(trx: Knex, kid: string, at: Date): Promise<void> {
+  await trx<SigningKeyRow>('signing_keys')
+    .where({ kid })
+    .update({ state: 'revoked', revoked_at: at, sealed_private_jwk: '', wrapped_data_key: '' });
+}
+
+export async function deleteSigningKey(trx: Knex, kid: string): Promise<void> {
+  await trx<SigningKeyRow>('signing_keys').where({ kid }).delete();
+}
+
+/** Writes a key that was sealed anew over the version before it; the caller holds the lock. @returns whether it was that */
+export async function replaceSealedKey(trx: Knex, kid: string, sealed: SealedPrivateKey): Promise<boolean> {
+  const updated = await trx<SigningKeyRow>('signing_keys')
+    .where({ kid, version: sealed.version - 1 })
+    .whereNot({ state: 'revoked' })
+    .update(sealedColumns(sealed));
+  return updated > 0;
+}
+
+function sealedColumns(sealed: SealedPrivateKey) {
+  return {
+    version: sealed.version,
+    sealed_private_jwk: sealed.sealedPrivateJwk,
+    wrapped_data_key: sealed.dataKey.wrapped,
+    key_encryption_key_id: sealed.dataKey.keyEncryptionKeyId,
+  };
 }

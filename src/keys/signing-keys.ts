@@ -1,135 +1,89 @@
-import { randomBytes } from 'node:crypto';
-import { calculateJwkThumbprint, type JWK } from 'jose';
-import type { Knex } from 'knex';
-import type { Audit } from '../audit/index.ts';
-import type { Clock } from '../config/index.ts';
-import { announceChange } from '../database/index.ts';
-import { AppError } from '../errors.ts';
-import { KEY_BYTES, UnsealError } from './authenticated-encryption.ts';
-import type { KeyWrapper } from './key-wrapper.ts';
-import { createSealer } from './sealer.ts';
-import {
-  generateSigningKey,
-  publicPart,
-  SIGNING_ALGORITHMS,
-  type SigningAlgorithm,
-  type SigningKey,
-} from './signing-key.ts';
-import { insertSigningKeys, lockSigningKeys, readSigningKeys, type StoredSigningKey } from './signing-key-store.ts';
+import type { JWK } from 'jose';
+import { advanceSigningKeys } from './advance-signing-keys.ts';
+import type { KeyRoom } from './change-signing-keys.ts';
+import { type Import, importSigningKey } from './import-signing-key.ts';
+import { type NextStep, nextStepOf } from './key-policy.ts';
+import { resealSigningKeys } from './reseal-signing-keys.ts';
+import { type Revocation, revokeSigningKey } from './revoke-signing-key.ts';
+import { type Rotation, rotateSigningKeys } from './rotate-signing-keys.ts';
+import { createKeyRing } from './sealed-signing-key.ts';
+import type { SigningAlgorithm, SigningKey } from './signing-key.ts';
+import { readSigningKeys } from './signing-key-store.ts';
 
 /** Keys as the signer and the verifiers want them: active ones first, each with `kid`, `alg` and `use`. */
-type SigningKeySet = Readonly<{ privateJwks: JWK[]; publicJwks: JWK[] }>;
+export type SigningKeySet = Readonly<{
+  privateJwks: JWK[];
+  publicJwks: JWK[];
+  /** Those that a key signs with at the moment. */
+  algorithms: readonly SigningAlgorithm[];
+}>;
+
+export type ListedSigningKey = SigningKey & Readonly<{ nextStep: NextStep | undefined }>;
 
 export type SigningKeys = Readonly<{
   /**
-   * Makes an active key for each algorithm that has none. Nodes that start at once end with one of each.
+   * Makes an active key where nothing could be signed without: at the first start, and for what clients and APIs want.
+   * Nodes that start at once end with one of each.
    *
    * @throws {AppError} as `load` does, before anything is written
    */
   ensure(): Promise<void>;
   /**
-   * Opens every key that is not revoked.
+   * Opens every key that is not revoked; those that were opened before are remembered.
    *
    * @throws {AppError} `configuration` when KEY_ENCRYPTION_KEY does not fit, `server_error` when a row was altered
    */
   load(): Promise<SigningKeySet>;
-  /** Every key there is, revoked ones too, without private parts. */
-  list(): Promise<SigningKey[]>;
+  /** Every key there is, revoked ones too, without private parts; and what will happen to each by itself. */
+  list(): Promise<ListedSigningKey[]>;
+  /** Does what of the life cycle is due, on any number of nodes at once. To be called again and again. */
+  advance(): Promise<void>;
+  /** Lets announced keys sign: after their time of announcement, or `now`. */
+  rotate(options: { algorithm?: string | undefined; now?: boolean | undefined }): Promise<Rotation>;
+  /** Takes a key out of use, and out of /jwks. */
+  revoke(kid: string, options: { now?: boolean | undefined }): Promise<Revocation>;
+  /** Announces a key that was made elsewhere. @param text PEM, a JWK, or a JWKS with one key in it */
+  importKey(text: string, options: { algorithm?: string | undefined }): Promise<Import>;
+  /** Seals every key anew under the newest key-encryption key. @returns how many */
+  reseal(): Promise<number>;
 }>;
 
 /** The signing keys of all nodes on one database. */
-export function createSigningKeys(dependencies: {
-  knex: Knex;
-  wrapper: KeyWrapper;
-  clock: Clock;
-  audit: Pick<Audit, 'recordWithin'>;
-}): SigningKeys {
-  const { knex, wrapper, clock, audit } = dependencies;
+export function createSigningKeys(room: KeyRoom): SigningKeys {
+  const ring = createKeyRing(room.wrapper);
 
-  async function openPublished(): Promise<StoredSigningKeyOpened[]> {
-    const published = (await readSigningKeys(knex)).filter((key) => key.state !== 'revoked');
-    return Promise.all(published.map(async (stored) => ({ stored, privateJwk: await open(wrapper, stored) })));
+  async function load(): Promise<SigningKeySet> {
+    const published = (await readSigningKeys(room.knex)).filter((key) => key.state !== 'revoked');
+    const opened = await ring.open(published);
+    return {
+      privateJwks: opened.map(({ privateJwk }) => privateJwk),
+      publicJwks: opened.map(({ publicJwk }) => publicJwk),
+      algorithms: published.filter(({ state }) => state === 'active').map(({ algorithm }) => algorithm),
+    };
   }
 
   async function ensure(): Promise<void> {
-    const opened = await openPublished();
-    const missing = withoutActiveKey(opened.map(({ stored }) => stored));
-    if (missing.length === 0) return;
-    // Making keys takes long and a lock must be short: made outside the transaction, and thrown away where another
-    // node was faster.
-    const made = await Promise.all(missing.map((algorithm) => makeActive(wrapper, algorithm, new Date(clock()))));
-    await knex.transaction(async (trx) => {
-      await lockSigningKeys(trx);
-      const stillMissing = withoutActiveKey(await readSigningKeys(trx));
-      const wanted = made.filter((key) => stillMissing.includes(key.algorithm));
-      if (wanted.length === 0) return;
-      await insertSigningKeys(trx, wanted);
-      for (const { kid, algorithm } of wanted) await audit.recordWithin(trx, { type: 'key.created', kid, algorithm });
-      await announceChange(trx, 'keys');
+    await load();
+    await advanceSigningKeys(room, (step) => 'isUrgent' in step && step.isUrgent);
+  }
+
+  async function list(): Promise<ListedSigningKey[]> {
+    const keys = await readSigningKeys(room.knex);
+    return keys.map((key) => {
+      const { version, sealedPrivateJwk, dataKey, ...shown } = key;
+      return { ...shown, nextStep: nextStepOf(room.policy, key, keys) };
     });
   }
 
-  async function load(): Promise<SigningKeySet> {
-    const privateJwks = (await openPublished()).map(({ privateJwk }) => privateJwk);
-    // Derived from what was unsealed, not read from the table: who can write to the database can't publish a key.
-    return { privateJwks, publicJwks: privateJwks.map(publicPart) };
-  }
-
-  async function list(): Promise<SigningKey[]> {
-    const keys = await readSigningKeys(knex);
-    return keys.map(({ kid, algorithm, state, createdAt, activatedAt, publicJwk }) => {
-      return { kid, algorithm, state, createdAt, activatedAt, publicJwk };
-    });
-  }
-
-  return Object.freeze({ ensure, load, list });
-}
-
-type StoredSigningKeyOpened = { stored: StoredSigningKey; privateJwk: JWK };
-
-function withoutActiveKey(keys: readonly StoredSigningKey[]): SigningAlgorithm[] {
-  const active = new Set(keys.filter((key) => key.state === 'active').map((key) => key.algorithm));
-  return SIGNING_ALGORITHMS.filter((algorithm) => !active.has(algorithm));
-}
-
-async function makeActive(wrapper: KeyWrapper, algorithm: SigningAlgorithm, now: Date): Promise<StoredSigningKey> {
-  const privateJwk = await generateSigningKey(algorithm);
-  const { kid } = privateJwk;
-  const version = 1;
-  const dataKey = randomBytes(KEY_BYTES);
-  const context = sealingContext(kid, version);
-  return {
-    kid,
-    algorithm,
-    state: 'active',
-    version,
-    createdAt: now,
-    activatedAt: now,
-    publicJwk: publicPart(privateJwk),
-    sealedPrivateJwk: createSealer(dataKey).seal(JSON.stringify(privateJwk), context),
-    dataKey: await wrapper.wrap(dataKey, context),
-  };
-}
-
-async function open(wrapper: KeyWrapper, stored: StoredSigningKey): Promise<JWK> {
-  const context = sealingContext(stored.kid, stored.version);
-  try {
-    const dataKey = await wrapper.unwrap(stored.dataKey, context);
-    const privateJwk = JSON.parse(createSealer(dataKey).unseal(stored.sealedPrivateJwk, context)) as JWK;
-    if ((await calculateJwkThumbprint(privateJwk)) !== stored.kid || privateJwk.alg !== stored.algorithm) {
-      throw new UnsealError('a signing key is not the one that its row names');
-    }
-    return privateJwk;
-  } catch (cause) {
-    if (!(cause instanceof UnsealError)) throw cause;
-    throw new AppError({
-      code: 'server_error',
-      message: `the signing key ${stored.kid} was altered in the database: restore the table signing_keys from a backup`,
-      cause,
-    });
-  }
-}
-
-function sealingContext(kid: string, version: number): string {
-  return `signing-key ${kid} ${version}`;
+  return Object.freeze({
+    ensure,
+    load,
+    list,
+    advance: () => advanceSigningKeys(room),
+    rotate: (options: { algorithm?: string | undefined; now?: boolean | undefined }) =>
+      rotateSigningKeys(room, options),
+    revoke: (kid: string, options: { now?: boolean | undefined }) => revokeSigningKey(room, kid, options),
+    importKey: (text: string, options: { algorithm?: string | undefined }) => importSigningKey(room, text, options),
+    reseal: () => resealSigningKeys(room),
+  });
 }

@@ -43,7 +43,10 @@ async function ensureAccount(accounts: DemoAccounts): Promise<Outcome> {
 }
 
 async function ensureApi(apis: DemoRegistries['apis'], api: (typeof demoApis)[number]): Promise<Outcome> {
-  return (await apis.find(api.identifier)) === undefined ? apis.create(api) : { ok: true };
+  if ((await apis.find(api.identifier)) !== undefined) return { ok: true };
+  const made = await apis.create(api);
+  // Where SIGNING_ALGORITHMS doesn't name the one of the demo: RS256 is always there.
+  return made.ok || made.field !== 'signingAlgorithm' ? made : apis.create({ ...api, signingAlgorithm: 'RS256' });
 }
 
 async function ensureClient(clients: DemoRegistries['clients'], wanted: NewClient): Promise<Outcome> {

@@ -25,7 +25,11 @@ export type Registry = {
 
 export function openRegistry(
   { database, url }: TestDatabase,
-  options: { validator?: MetadataValidator; audit?: Partial<RegistryAudit> } = {},
+  options: {
+    validator?: MetadataValidator;
+    audit?: Partial<RegistryAudit>;
+    signingAlgorithms?: Partial<Parameters<typeof createApis>[0]['signingAlgorithms']>;
+  } = {},
 ): Registry {
   const audited: AuditedChange[] = [];
   const clock = { now: Date.parse('2026-01-01T00:00:00Z') };
@@ -39,8 +43,16 @@ export function openRegistry(
     changeFeed,
     audit: { clientChanged: record, apiChanged: record, ...options.audit },
   };
+  const offered = ['RS256', 'ES256'] as const;
+  const signingAlgorithms = { offered, signing: async () => offered, ...options.signingAlgorithms };
   const validator = options.validator ?? { validate: async () => ({ ok: true }) as const };
-  return { clients: createClients({ ...shared, validator }), apis: createApis(shared), changeFeed, audited, clock };
+  return {
+    clients: createClients({ ...shared, validator }),
+    apis: createApis({ ...shared, signingAlgorithms }),
+    changeFeed,
+    audited,
+    clock,
+  };
 }
 
 export function freshIdentifier(): string {

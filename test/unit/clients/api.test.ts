@@ -53,7 +53,7 @@ describe('an API', () => {
       /control/,
     ],
     ['its format is unknown', { tokenFormat: 'saml' }, 'tokenFormat', /jwt or opaque/],
-    ['its algorithm is symmetric', { signingAlgorithm: 'HS256' }, 'signingAlgorithm', /RS256 or ES256/],
+    ['its algorithm is symmetric', { signingAlgorithm: 'HS256' }, 'signingAlgorithm', /RS256, ES256/],
     ['its tokens live for no time', { ttlSeconds: 0 }, 'ttlSeconds', /from 1 to 86400/],
     ['its tokens live for days', { ttlSeconds: 86_401 }, 'ttlSeconds', /from 1 to 86400/],
     ['its lifetime is a fraction', { ttlSeconds: 1.5 }, 'ttlSeconds', /whole seconds/],

@@ -1,0 +1,38 @@
+import { changeSigningKeys, type KeyRoom, readKeysAt, sealNewKey } from './change-signing-keys.ts';
+import { pairOf } from './key-policy.ts';
+import { readKeyMaterial } from './read-key-material.ts';
+import { type KeyRefusal, notOffered, rotatingAlgorithms } from './rotate-signing-keys.ts';
+import { type SigningAlgorithm, toSigningKey } from './signing-key.ts';
+
+export type Import = Readonly<{ ok: true; kid: string; algorithm: SigningAlgorithm }> | KeyRefusal;
+
+/**
+ * Announces a key that was made elsewhere, in the place of the one that was announced, which never signed. It is named by
+ * its thumbprint, whatever name it had: a key that was here before doesn't come back.
+ *
+ * @param text PEM, a JWK, or a JWKS with one key in it
+ */
+export async function importSigningKey(
+  room: KeyRoom,
+  text: string,
+  options: { algorithm?: string | undefined },
+): Promise<Import> {
+  const material = readKeyMaterial(text, options.algorithm);
+  if (!material.ok) return { ok: false, code: 'invalid_key', reason: material.reason };
+  const { algorithm } = material;
+  const known = rotatingAlgorithms(room, (await readKeysAt(room)).keys);
+  if (!known.includes(algorithm)) return notOffered(algorithm, known);
+  const privateJwk = await toSigningKey(material.privateKey, algorithm);
+  const { kid } = privateJwk;
+  const sealed = await sealNewKey(room, privateJwk, algorithm);
+
+  return changeSigningKeys(room, async (change): Promise<Import> => {
+    const same = change.keys.find((key) => key.kid === kid);
+    if (same !== undefined)
+      return { ok: false, code: 'conflict', reason: `the key ${kid} is here already: it is ${same.state}` };
+    const { next } = pairOf(change.keys, algorithm);
+    if (next !== undefined) await change.remove(next);
+    await change.add(sealed, 'next', 'imported');
+    return { ok: true, kid, algorithm };
+  });
+}

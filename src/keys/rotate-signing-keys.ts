@@ -1,0 +1,117 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { databaseTime } from '../database/index.ts';
+import { changeSigningKeys, type KeyChange, type KeyRoom, makeSigningKey, readKeysAt } from './change-signing-keys.ts';
+import { announcementSecondsLeft, pairOf } from './key-policy.ts';
+import type { SigningAlgorithm, SigningKey } from './signing-key.ts';
+import type { StoredSigningKey } from './signing-key-store.ts';
+
+/** `reason` is one line for the person who asked. */
+export type KeyRefusal = Readonly<{
+  ok: false;
+  code: 'conflict' | 'invalid_key' | 'not_found' | 'too_early';
+  reason: string;
+  /** Until it would be done without `now`, where it is too early. */
+  secondsLeft?: number;
+}>;
+
+export type RotatedKey = Readonly<{ algorithm: SigningAlgorithm; kid: string; replacedKid: string | undefined }>;
+export type Rotation = Readonly<{ ok: true; rotated: readonly RotatedKey[] }> | KeyRefusal;
+
+/** Within it every node honours what was changed on another: by NOTIFY, else by the poll behind it. */
+const LOADED_WITHIN_MS = 1_000;
+
+/**
+ * Lets announced keys sign, and retires those that did: all of them or none. Announces what is not announced yet. Where two
+ * ask at once there is one rotation, and both get its outcome.
+ *
+ * @param options.algorithm absent: every one that is offered or signs
+ * @param options.now announced for long enough or not; every node has loaded the key before any signs with it all the same
+ */
+export async function rotateSigningKeys(
+  room: KeyRoom,
+  options: { algorithm?: string | undefined; now?: boolean | undefined },
+): Promise<Rotation> {
+  const { keys } = await readKeysAt(room);
+  const startedAt = new Date(await databaseTime(room.knex));
+  const known = rotatingAlgorithms(room, keys);
+  const algorithms = known.filter((algorithm) => options.algorithm === undefined || options.algorithm === algorithm);
+  if (algorithms.length === 0) return notOffered(String(options.algorithm), known);
+  await announceMissingKeys(room, algorithms);
+  if (options.now === true) await untilEveryNodeHasLoaded(room, algorithms);
+  return changeSigningKeys(room, async (change): Promise<Rotation> => {
+    const steps = algorithms.map((algorithm): Step => {
+      const { active, next } = pairOf(change.keys, algorithm);
+      return { algorithm, active, next, isDone: (active?.activatedAt ?? startedAt) > startedAt };
+    });
+    const open = steps.filter(({ isDone }) => !isDone);
+    const refused = options.now === true ? gone(open, change) : tooEarly(room, open, change);
+    if (refused !== undefined) return refused;
+    for (const { next } of open) if (next !== undefined) await change.promote(next);
+    const rotated = steps.flatMap(({ algorithm, active, next, isDone }) => {
+      const signs = isDone ? active : next;
+      return signs === undefined
+        ? []
+        : [{ algorithm, kid: signs.kid, replacedKid: pairOf(keys, algorithm).active?.kid }];
+    });
+    return { ok: true, rotated };
+  });
+}
+
+/** Announces a next key for each of the algorithms that has none. */
+export async function announceMissingKeys(room: KeyRoom, algorithms: readonly SigningAlgorithm[]): Promise<void> {
+  const { keys } = await readKeysAt(room);
+  const lacking = algorithms.filter((algorithm) => pairOf(keys, algorithm).next === undefined);
+  if (lacking.length === 0) return;
+  const made = await Promise.all(lacking.map((algorithm) => makeSigningKey(room, algorithm)));
+  await changeSigningKeys(room, async (change) => {
+    for (const key of made) {
+      if (pairOf(change.keys, key.algorithm).next === undefined) await change.add(key, 'next');
+    }
+  });
+}
+
+/** What is offered, and what still signs. */
+export function rotatingAlgorithms(room: KeyRoom, keys: readonly SigningKey[]): SigningAlgorithm[] {
+  const signing = keys.filter(({ state }) => state === 'active').map(({ algorithm }) => algorithm);
+  return [...new Set([...room.policy.algorithms, ...signing])];
+}
+
+export function notOffered(algorithm: string, known: readonly string[]): KeyRefusal {
+  const reason = `SIGNING_ALGORITHMS does not name ${algorithm}: ${known.join(', ')} can be had`;
+  return { ok: false, code: 'not_found', reason };
+}
+
+type Step = {
+  algorithm: SigningAlgorithm;
+  active: StoredSigningKey | undefined;
+  next: StoredSigningKey | undefined;
+  /** Another has rotated since this one was asked for. */
+  isDone: boolean;
+};
+
+async function untilEveryNodeHasLoaded(room: KeyRoom, algorithms: readonly SigningAlgorithm[]): Promise<void> {
+  const { keys, now } = await readKeysAt(room);
+  const announced = algorithms.map((algorithm) => pairOf(keys, algorithm).next?.announcedAt.getTime() ?? 0);
+  const waitMs = Math.max(...announced) + LOADED_WITHIN_MS - now.getTime();
+  if (waitMs > 0) await delay(waitMs);
+}
+
+/** Between the announcement and the promotion somebody may have revoked the key or put another in its place. */
+function gone(steps: readonly Step[], { now }: KeyChange): KeyRefusal | undefined {
+  const step = steps.find(
+    ({ next }) => next === undefined || now.getTime() - next.announcedAt.getTime() < LOADED_WITHIN_MS,
+  );
+  if (step === undefined) return undefined;
+  const reason = `the announced key of ${step.algorithm} was replaced at the same time: nothing was changed, try again`;
+  return { ok: false, code: 'conflict', reason };
+}
+
+function tooEarly(room: KeyRoom, steps: readonly Step[], { now }: KeyChange): KeyRefusal | undefined {
+  const early = steps
+    .map(({ algorithm, next }) => ({ algorithm, secondsLeft: announcementSecondsLeft(room.policy, next, now) }))
+    .filter(({ secondsLeft }) => secondsLeft > 0);
+  if (early.length === 0) return undefined;
+  const each = early.map(({ algorithm, secondsLeft }) => `${algorithm} in ${secondsLeft} s`).join(', ');
+  const reason = `announced keys may not sign yet: ${each}; --now lets them sign all the same`;
+  return { ok: false, code: 'too_early', reason, secondsLeft: Math.max(...early.map((it) => it.secondsLeft)) };
+}
