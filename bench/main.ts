@@ -1,0 +1,67 @@
+/** `npm run bench`: measures the server against its peers and says whether every row reaches its goal. */
+import { writeFileSync } from 'node:fs';
+import { clientCredentials, flows, introspection, jwt, type Row } from './comparisons.ts';
+import { type Group, HELP, type Options, readOptions } from './options.ts';
+import { withConnection } from './registry.ts';
+import { describeMachine, succeeds, toJson, toMarkdown, toTable } from './report.ts';
+import { openStage, type Stage } from './stage.ts';
+
+const measurements: Partial<Record<Group, (stage: Stage, options: Options) => Promise<Row[]>>> = {
+  'client-credentials': clientCredentials,
+  introspection,
+  flows,
+  jwt,
+};
+
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2));
+  if (options === undefined) return say(HELP);
+  const startedAt = performance.now();
+  const stage = await openStage();
+  endOnSignal(stage);
+  try {
+    const machine = describeMachine(await describePostgres(stage.url));
+    say(`${machine}\n`);
+    const rows: Row[] = [];
+    for (const group of options.groups) {
+      const measured = (await measurements[group]?.(stage, options)) ?? [];
+      rows.push(...measured);
+      say(`${Math.round((performance.now() - startedAt) / 1_000)} s\n${toTable(measured)}\n`);
+    }
+    say(`${toTable(rows)}\n`);
+    if (options.jsonFile !== undefined) writeFileSync(options.jsonFile, toJson(rows));
+    if (options.markdownFile !== undefined) {
+      writeFileSync(options.markdownFile, `${toMarkdown(rows)}\n\nMachine: ${machine}.\n`);
+    }
+    if (!rows.every(succeeds)) process.exitCode = 1;
+  } finally {
+    await stage.close();
+  }
+}
+
+async function describePostgres(url: string): Promise<string> {
+  return withConnection(url, async (connection) => {
+    const { rows } = await connection.query<Record<string, string>>(
+      `select current_setting('server_version') as version, current_setting('fsync') as fsync,
+         current_setting('synchronous_commit') as synchronous_commit, current_setting('shared_buffers') as shared_buffers`,
+    );
+    const { version, ...settings } = rows[0] ?? {};
+    return `PostgreSQL ${version} (${Object.entries(settings)
+      .map((setting) => setting.join(' '))
+      .join(', ')})`;
+  });
+}
+
+function endOnSignal(stage: Stage): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      void stage.close().finally(() => process.exit(130));
+    });
+  }
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+await main();

@@ -1,0 +1,84 @@
+import { parseArgs } from 'node:util';
+
+/** The groups of rows, in the order in which they are measured; `--only` takes their names. */
+export const GROUPS = ['client-credentials', 'introspection', 'flows', 'jwt', 'rows', 'sweep', 'memory'] as const;
+export type Group = (typeof GROUPS)[number];
+
+export type Options = Readonly<{
+  groups: readonly Group[];
+  rounds: number;
+  /** Of one window. */
+  seconds: number;
+  warmUpSeconds: number;
+  /** Live tokens in the large table. */
+  rows: number;
+  /** Rows that expire at once. */
+  expiredRows: number;
+  /** Requests to each server whose memory is watched. */
+  memoryRequests: number;
+  jsonFile: string | undefined;
+  markdownFile: string | undefined;
+  isProfile: boolean;
+}>;
+
+export const HELP = `npm run bench -- [options]
+
+  --quick            the whole in under two minutes: shorter windows, fewer rows and requests
+  --only GROUP       ${GROUPS.join(', ')}; may be repeated
+  --rounds N         interleaved rounds per comparison (7 at least for a result that counts)
+  --seconds S        length of one window
+  --rows N           live tokens in the large table (10000000: about 20 minutes, 15 GB below the temporary folder)
+  --json FILE        writes [{"row","ratio","low","high","goal","atMost"}]
+  --markdown FILE    writes the table, the machine and the method, for docs/performance.md
+  --profile          where one server's time goes, by package, instead of comparisons
+
+PostgreSQL is its own, below the temporary folder (TMPDIR), and goes with the run.
+`;
+
+const FULL = { rounds: 7, seconds: 1.5, warmUpSeconds: 2, rows: 1_000_000, expired: 1_000_000, memory: 1_000_000 };
+const QUICK = { rounds: 7, seconds: 0.5, warmUpSeconds: 1, rows: 100_000, expired: 100_000, memory: 60_000 };
+
+/** @returns undefined where help is asked for. @throws where an option is not understood */
+export function readOptions(args: readonly string[]): Options | undefined {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      help: { type: 'boolean' },
+      quick: { type: 'boolean' },
+      only: { type: 'string', multiple: true },
+      rounds: { type: 'string' },
+      seconds: { type: 'string' },
+      rows: { type: 'string' },
+      json: { type: 'string' },
+      markdown: { type: 'string' },
+      profile: { type: 'boolean' },
+    },
+  });
+  if (values.help) return undefined;
+  const base = values.quick ? QUICK : FULL;
+  return Object.freeze({
+    groups: values.only?.map(toGroup) ?? GROUPS,
+    rounds: positive('--rounds', values.rounds) ?? base.rounds,
+    seconds: positive('--seconds', values.seconds) ?? base.seconds,
+    warmUpSeconds: base.warmUpSeconds,
+    rows: positive('--rows', values.rows) ?? base.rows,
+    expiredRows: base.expired,
+    memoryRequests: base.memory,
+    jsonFile: values.json,
+    markdownFile: values.markdown,
+    isProfile: values.profile ?? false,
+  });
+}
+
+function toGroup(name: string): Group {
+  const group = GROUPS.find((known) => known === name);
+  if (group === undefined) throw new Error(`--only wants one of ${GROUPS.join(', ')}`);
+  return group;
+}
+
+function positive(name: string, value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  const number = Number(value);
+  if (!(number > 0)) throw new Error(`${name} wants a number above 0`);
+  return number;
+}
