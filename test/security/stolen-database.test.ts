@@ -68,6 +68,7 @@ describe('who has stolen every table', () => {
       ]),
     );
     expect(findSecret(stolen, run.client.id)).toContain('public.clients.id');
+    expect(stolen.map(({ place }) => place)).toContain('public.artifacts.successor');
   });
 
   test('finds nothing there that was issued: no token, code, cookie, interaction, secret or password', () => {

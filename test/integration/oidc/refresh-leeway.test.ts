@@ -226,6 +226,45 @@ describe('within the leeway', () => {
   });
 });
 
+describe('what happens to the parent between its look-up and its rotation counts', () => {
+  /** Lets a refresh come as far as the rotation, does something to the parent, and lets it go on. */
+  async function refreshMeanwhile(client: TestClient, parent: string, change: string): Promise<Answer> {
+    const holder = await pool().connect();
+    try {
+      await holder.query('begin');
+      await holder.query('select from artifacts where id = $1 for update', [digestOf('RefreshToken', parent)]);
+      const answer = refresh(issuer, client, parent);
+      await until('the rotation waits', async () => {
+        const { rows } = await pool().query(
+          `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+        );
+        return rows.length > 0;
+      });
+      await holder.query(change, [digestOf('RefreshToken', parent)]);
+      await holder.query('commit');
+      return await answer;
+    } finally {
+      holder.release();
+    }
+  }
+
+  test('revoked: no token is given', async () => {
+    const client = await publicClient();
+    const { parent } = await signedIn(client);
+    await expectRefused(refreshMeanwhile(client, parent, 'delete from artifacts where id = $1'));
+    expect(await liveRows(client)).toEqual([]);
+  });
+
+  test('rotated longer ago than the leeway is long: that is a reuse, and ends the grant', async () => {
+    const client = await publicClient();
+    const { parent, tokens } = await signedIn(client);
+    const change = `update artifacts set consumed_at = clock_timestamp() - interval '1 minute', successor = 'x' where id = $1`;
+    await expectRefused(refreshMeanwhile(client, parent, change));
+    expect(await isActive(issuer, client, tokens.access_token)).toBe(false);
+    expect((await auditOf(client)).sort()).toEqual(['grant.revoked', 'token.reuse_detected']);
+  });
+});
+
 describe('after the leeway', () => {
   test('a use of the parent ends the whole grant, down to the grandchild, and that is recorded', async () => {
     const client = await publicClient();
