@@ -37,7 +37,7 @@ import {
   trustsPeer,
 } from './http/index.ts';
 import { createProviderPages, interactionRoutes } from './interactions/index.ts';
-import { createJobs } from './jobs/index.ts';
+import { createJobs, sweepTask } from './jobs/index.ts';
 import {
   combineKeyWrappers,
   createKeyWrapper,
@@ -46,6 +46,7 @@ import {
   createVaultKeyWrapper,
   developmentKeyEncryptionKey,
   type KeyWrapper,
+  keyCheckSeconds,
   type RotatingServerSecrets,
   type SigningKeys,
 } from './keys/index.ts';
@@ -60,7 +61,7 @@ import {
   type OidcDependencies,
 } from './oidc/index.ts';
 import { playgroundRoutes, settleDemoData } from './playground/index.ts';
-import { createMetrics, knexPoolUse, type Logger, pgPoolUse } from './telemetry/index.ts';
+import { createMetrics, knexPoolUse, type Logger, type MetricsSnapshot, pgPoolUse } from './telemetry/index.ts';
 import {
   type ArtifactCounts,
   type ArtifactStore,
@@ -133,21 +134,43 @@ export async function openEnvironmentDatabase(config: Config, logger: Logger): P
 }
 
 /**
+ * Does once what several processes on one machine want to find done: schema, keys, secrets and demo data. The database stays
+ * open.
+ */
+export async function prepareDatabase(
+  config: Config,
+  { logger, opened }: { logger: Logger; opened: OpenedDatabase },
+): Promise<void> {
+  const domains = await composeDomains(config, {
+    logger,
+    opened: { ...opened, close: async () => undefined },
+    actor: { kind: 'system' },
+  });
+  try {
+    await settleDemoData(config, domains);
+  } finally {
+    await domains.close();
+  }
+}
+
+/**
  * Builds the domains on a database that is up to date: migrated here in development, by an operator in production.
  *
  * @param options.actor who changes things through these domains, for the audit trail
+ * @param options.isPrepared whether another process has migrated just now
  */
 export async function composeDomains(
   config: Config,
-  options: { logger: Logger; opened: OpenedDatabase; actor: AuditActor; clock?: Clock },
+  options: { logger: Logger; opened: OpenedDatabase; actor: AuditActor; clock?: Clock; isPrepared?: boolean },
 ): Promise<Domains> {
-  const { logger, opened, actor } = options;
+  const { logger, opened, actor, isPrepared = false } = options;
   const clock = options.clock ?? systemClock;
   const { database, directUrl } = opened;
   const { knex } = database;
   // A command must not change a schema in passing, least of all that of a production database without NODE_ENV.
   const isDevelopersServer = !config.isProduction && actor.kind === 'system';
-  await ensureSchema(knex, { migrates: isDevelopersServer || config.database.url === undefined, logger });
+  const migrates = !isPrepared && (isDevelopersServer || config.database.url === undefined);
+  await ensureSchema(knex, { migrates, logger });
 
   const changes = createChangeFeed({ url: directUrl, knex, logger });
   const audit = createAudit({ knex, clock, logger });
@@ -285,22 +308,29 @@ export type Server = Readonly<{
   stop(): Promise<void>;
   /** Answers requests without a port of its own. */
   handler: RequestListener;
-  /** Where `/metrics` is; known once started. */
+  /** Where it listens; known once started. */
+  port(): number | undefined;
+  /** Where `/metrics` is; known once started, and absent from a worker. */
   metricsPort(): number | undefined;
+  /** For a page of several processes. */
+  metricsSnapshot(): Promise<MetricsSnapshot>;
+  /** Does the scheduled work, too; a worker only when it is told to. */
+  work(): void;
 }>;
 
-/** Sweeping can wait: the first moments of a node belong to the requests that it was started for. */
+/** Scheduled work can wait: the first moments of a node belong to the requests that it was started for. */
 const JOBS_DELAY_MS = 5_000;
 
 /**
  * Builds the whole server on its domains, ready to start.
  *
  * @param options.artifactAdapter another way of keeping what the protocol stores, to be compared (bench/)
+ * @param options.isWorker one of several processes on one port: what is there once is taken care of elsewhere
  */
 export async function composeServer(
   config: Config,
   domains: Domains,
-  options: Pick<OidcDependencies, 'artifactAdapter'> = {},
+  { isWorker = false, ...options }: Pick<OidcDependencies, 'artifactAdapter'> & { isWorker?: boolean } = {},
 ): Promise<Server> {
   const { accounts, clients, apis, audit, changes, clock, database, logger, serverSecrets } = domains;
   const secrets = serverSecrets.current();
@@ -312,7 +342,7 @@ export async function composeServer(
     pseudonymKey: secrets.pseudonymKey,
     logger,
   });
-  await settleDemoData(config, domains);
+  if (!isWorker) await settleDemoData(config, domains);
   // No answer before all is known that was revoked.
   await domains.revocations.load();
   const oidc = await createOidc({
@@ -340,19 +370,35 @@ export async function composeServer(
   const jobs = createJobs({
     databaseUrl: domains.directUrl,
     logger,
-    sweep: config.sweep,
-    sweeps: [
+    tasks: [
+      sweepTask({
+        logger,
+        ...config.sweep,
+        sweeps: [
+          {
+            name: 'artifacts',
+            sweep: (batchSize) => sweepExpiredArtifacts({ pool: database.pool, clock, batchSize }),
+          },
+          {
+            name: 'successors of refresh tokens',
+            sweep: (batchSize) =>
+              wipeSuccessors({ pool: database.pool, leewaySeconds: config.lifetimes.refreshLeewaySeconds, batchSize }),
+          },
+          { name: 'revocations', sweep: domains.revocations.sweep },
+          { name: 'sign-in attempts', sweep: limits.sweep },
+        ],
+      }),
       {
-        name: 'artifacts',
-        sweep: (batchSize) => sweepExpiredArtifacts({ pool: database.pool, clock, batchSize }),
+        name: 'rotate-keys',
+        intervalSeconds: keyCheckSeconds(config.keyPolicy),
+        async run() {
+          try {
+            await domains.signingKeys.advance();
+          } finally {
+            await serverSecrets.advance();
+          }
+        },
       },
-      {
-        name: 'successors of refresh tokens',
-        sweep: (batchSize) =>
-          wipeSuccessors({ pool: database.pool, leewaySeconds: config.lifetimes.refreshLeewaySeconds, batchSize }),
-      },
-      { name: 'revocations', sweep: domains.revocations.sweep },
-      { name: 'sign-in attempts', sweep: limits.sweep },
     ],
   });
   const app = createApp({
@@ -370,19 +416,28 @@ export async function composeServer(
   });
   const handler = app.callback();
   const listener = createListener(handler, config);
+  let port: number | undefined;
   let metricsPort: number | undefined;
   let jobsTimer: NodeJS.Timeout | undefined;
 
+  function work(): void {
+    jobsTimer = setTimeout(() => {
+      jobs.start().catch((error: unknown) => logger.error({ err: error }, 'the scheduled work could not start'));
+    }, JOBS_DELAY_MS);
+  }
+
   return {
     handler,
+    port: () => port,
     metricsPort: () => metricsPort,
+    metricsSnapshot: () => metrics.registry.getMetricsAsJSON(),
+    work,
     async start() {
       await changes.start();
-      await listener.listen();
+      ({ port } = await listener.listen());
+      if (isWorker) return;
       ({ port: metricsPort } = await metricsServer.listen());
-      jobsTimer = setTimeout(() => {
-        jobs.start().catch((error: unknown) => logger.error({ err: error }, 'the scheduled work could not start'));
-      }, JOBS_DELAY_MS);
+      work();
     },
     async stop() {
       isShuttingDown = true;

@@ -2,4 +2,5 @@
  * Owns the scheduled work, on pg-boss: what runs when, on one node at a time. Refuses to know how the work is done: that
  * is handed in by the room that owns the data. Its tables are in the schema `pgboss`.
  */
-export { createJobs, type Jobs, type Sweep } from './jobs.ts';
+export { createJobs, type Jobs } from './jobs.ts';
+export { type Sweep, sweepTask } from './sweep-task.ts';

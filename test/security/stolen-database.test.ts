@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { createJobs } from '../../src/jobs/index.ts';
+import { createJobs, sweepTask } from '../../src/jobs/index.ts';
 import { authorizationRequest } from '../harness/flows.ts';
 import { silentLogger } from '../harness/loggers.ts';
 import { Person } from '../harness/person.ts';
@@ -20,8 +20,7 @@ beforeAll(async () => {
   const jobs = createJobs({
     databaseUrl,
     logger: silentLogger,
-    sweep: { intervalSeconds: 60, batchSize: 10 },
-    sweeps: [],
+    tasks: [sweepTask({ logger: silentLogger, intervalSeconds: 60, batchSize: 10, sweeps: [] })],
   });
   await jobs.start();
   run = await runEverything(server);

@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { createJobs, type Jobs, type Sweep } from '../../../src/jobs/index.ts';
-import { requestPeriodMs, sweepLimitMs } from '../../../src/jobs/jobs.ts';
+import { createJobs, type Jobs, type Sweep, sweepTask } from '../../../src/jobs/index.ts';
+import { requestPeriodMs, type Task } from '../../../src/jobs/jobs.ts';
+import { sweepLimitMs } from '../../../src/jobs/sweep-task.ts';
+import type { Logger } from '../../../src/telemetry/index.ts';
 import { asSuperuser, openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { recordingLogger } from '../../harness/loggers.ts';
 import { until } from '../../harness/until.ts';
@@ -24,14 +26,15 @@ afterAll(() => place.close());
 
 function node(sweep: Sweep['sweep'] | Sweep[], options: { intervalSeconds?: number; url?: string } = {}) {
   const { logger, lines } = recordingLogger();
-  const jobs = createJobs({
-    databaseUrl: options.url ?? place.url,
-    logger,
-    sweep: { intervalSeconds: options.intervalSeconds ?? 1, batchSize: 10 },
-    sweeps: Array.isArray(sweep) ? sweep : [{ name: 'artifacts', sweep }],
-  });
+  const sweeps = Array.isArray(sweep) ? sweep : [{ name: 'artifacts', sweep }];
+  const task = sweepTask({ logger, intervalSeconds: options.intervalSeconds ?? 1, batchSize: 10, sweeps });
+  return { jobs: start([task], { logger, url: options.url }), lines };
+}
+
+function start(tasks: readonly Task[], { logger, url }: { logger: Logger; url?: string | undefined }): Jobs {
+  const jobs = createJobs({ databaseUrl: url ?? place.url, logger, tasks });
   running.push(jobs);
-  return { jobs, lines };
+  return jobs;
 }
 
 async function connections(): Promise<number> {
@@ -189,6 +192,48 @@ describe('the scheduled work', () => {
     expect(lines).toContainEqual(
       expect.objectContaining({ level: 40, err: expect.objectContaining({ message: 'deadlock detected' }) }),
     );
+  });
+
+  test('each task runs at its own interval, and one that fails is logged and run again', async () => {
+    const { logger, lines } = recordingLogger();
+    const runs = { often: 0, seldom: 0 };
+    const often = {
+      name: 'often',
+      intervalSeconds: 1,
+      run: async () => {
+        runs.often++;
+        if (runs.often === 2) throw new Error('the second time');
+      },
+    };
+    const seldom = {
+      name: 'seldom',
+      intervalSeconds: 3_600,
+      run: async () => {
+        runs.seldom++;
+      },
+    };
+    await start([often, seldom], { logger }).start();
+    await until('one has run three times and the other once', () => runs.often >= 3 && runs.seldom >= 1);
+    expect(runs.seldom).toBe(1);
+    expect(lines).toContainEqual(
+      expect.objectContaining({
+        level: 40,
+        task: 'often',
+        err: expect.objectContaining({ message: 'the second time' }),
+      }),
+    );
+  });
+
+  test('a task is told when the work is to stop', async () => {
+    const { logger } = recordingLogger();
+    const signals: AbortSignal[] = [];
+    const run = async (signal: AbortSignal) => void signals.push(signal);
+    const jobs = start([{ name: 'long', intervalSeconds: 60, run }], { logger });
+    await jobs.start();
+    await until('it runs', () => signals.length > 0);
+    expect(signals[0]?.aborted).toBe(false);
+    await jobs.stop();
+    expect(signals[0]?.aborted).toBe(true);
   });
 
   test('stops quickly after the batch in hand, and leaves no connection', async () => {
