@@ -31,11 +31,12 @@ const TAIL = 0.025;
 export function bootstrapInterval(
   values: readonly number[],
   random: () => number = seededRandom(1),
+  resamples = RESAMPLES,
 ): { low: number; high: number } {
-  const medians = Array.from({ length: RESAMPLES }, () =>
+  const medians = Array.from({ length: resamples }, () =>
     median(values.map(() => values[Math.floor(random() * values.length)] as number)),
   ).sort((a, b) => a - b);
-  const at = (share: number) => medians[Math.round(share * (RESAMPLES - 1))] as number;
+  const at = (share: number) => medians[Math.round(share * (resamples - 1))] as number;
   return { low: at(TAIL), high: at(1 - TAIL) };
 }
 

@@ -34,7 +34,7 @@ describe('the bootstrap interval', () => {
     let covered = 0;
     for (let trial = 0; trial < trials; trial += 1) {
       const sample = Array.from({ length: 15 }, random);
-      const { low, high } = bootstrapInterval(sample, random);
+      const { low, high } = bootstrapInterval(sample, random, 400);
       if (low <= 0.5 && high >= 0.5) covered += 1;
     }
     expect(covered / trials).toBeGreaterThan(0.9);
