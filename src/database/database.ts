@@ -1,5 +1,6 @@
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
+import { AppError } from '../errors.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { isSilence } from './database-faults.ts';
 
@@ -42,7 +43,7 @@ export function openDatabase(options: {
     keepAlive: true,
   };
   const hotSize = Math.max(1, Math.ceil(options.poolSize / 2));
-  const pool = new pg.Pool({ ...connection, max: hotSize });
+  const pool = new pg.Pool({ ...connection, max: hotSize, onConnect: refuseStandby });
   // A connection that dies while idle is replaced by the next query; without a listener the event would end the process.
   pool.on('error', (error) => options.logger.warn({ code: errorCode(error) }, 'an idle database connection was lost'));
   const connections = rememberConnections();
@@ -75,6 +76,18 @@ export function openDatabase(options: {
   });
 }
 
+/**
+ * A standby is behind its primary, if only by a moment: a token that was just revoked would be called active. One that is
+ * promoted later keeps its connections, and may; a primary becomes a standby by a restart alone, which ends them.
+ *
+ * @throws {AppError} `database_unavailable`
+ */
+async function refuseStandby(connection: pg.ClientBase): Promise<void> {
+  const { rows } = await connection.query<{ is_standby: boolean }>('select pg_is_in_recovery() as is_standby');
+  if (rows[0]?.is_standby !== true) return;
+  throw new AppError({ code: 'database_unavailable', message: 'the database is a standby, and not the primary' });
+}
+
 /** What knex notes on a connection: its name, and why it must not be used again (as in its own lib/execution/runner.js). */
 type KnexConnection = pg.Client & { __knexUid: string; __knex__disposed?: unknown };
 
@@ -89,7 +102,14 @@ function rememberConnections() {
     remember(connection: KnexConnection, done: (error: Error | undefined, connection: KnexConnection) => void): void {
       connections.set(connection.__knexUid, connection);
       connection.once('end', () => connections.delete(connection.__knexUid));
-      done(undefined, connection);
+      refuseStandby(connection).then(
+        () => done(undefined, connection),
+        (error: Error) => {
+          // knex forgets a connection that is refused here, and leaves it open.
+          void connection.end();
+          done(error, connection);
+        },
+      );
     },
     markAll(silence: Error): void {
       for (const connection of connections.values()) connection.__knex__disposed ??= silence;

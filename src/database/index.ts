@@ -13,4 +13,4 @@ export { describeDatabaseFault, isDatabaseRefusal, isDatabaseUnavailable } from 
 export { ensureSchema } from './ensure-schema.ts';
 export { migrateDown, migrateUp, migrationSettings, migrationStatus } from './migrate.ts';
 export { createPrivateFile, ensureDataDirectory } from './private-files.ts';
-export { assertSupportedServer, databaseTime, ping, serverVersion } from './server-facts.ts';
+export { assertSupportedServer, databaseTime, ping, serverVersion, takesChanges } from './server-facts.ts';

@@ -26,6 +26,19 @@ export async function ping(database: Pick<Database, 'pool'>): Promise<void> {
   await database.pool.query('select 1');
 }
 
+/**
+ * Whether the database takes changes: it is neither a standby nor read-only. A pooler may lead a connection that was made
+ * to a primary elsewhere later.
+ *
+ * @throws what `pg` threw when it doesn't answer
+ */
+export async function takesChanges(database: Pick<Database, 'pool'>): Promise<boolean> {
+  const { rows } = await database.pool.query<{ takes_changes: boolean }>(
+    `select not (pg_is_in_recovery() or current_setting('transaction_read_only')::boolean) as takes_changes`,
+  );
+  return rows[0]?.takes_changes === true;
+}
+
 /** The version as PostgreSQL words it, such as `18.4 (Debian 18.4-1)`. */
 export async function serverVersion(knex: Knex): Promise<string> {
   const { rows } = await knex.raw<{ rows: { server_version: string }[] }>('show server_version');

@@ -1,4 +1,4 @@
-import { type ChangeFeed, type Database, migrationStatus, ping } from '../database/index.ts';
+import { type ChangeFeed, type Database, migrationStatus, ping, takesChanges } from '../database/index.ts';
 import type { HealthCheck } from './health.ts';
 
 /** A migration is applied now and then, not every second. */
@@ -18,6 +18,11 @@ export function healthChecks(dependencies: {
         await ping(database);
         return true;
       },
+    },
+    {
+      name: 'changeable',
+      reason: 'the database takes no changes: it is read-only, a standby, or away',
+      check: () => takesChanges(database),
     },
     {
       name: 'schema',
