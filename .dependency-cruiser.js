@@ -2,6 +2,7 @@
 const rooms = {
   config: ['errors', 'defaults'],
   telemetry: ['config'],
+  workers: ['config', 'telemetry'],
   database: ['config', 'telemetry'],
   audit: ['config', 'telemetry', 'database'],
   accounts: ['config', 'telemetry', 'database', 'audit'],

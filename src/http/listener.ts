@@ -1,11 +1,14 @@
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { AppError } from '../errors.ts';
 
 /** The open ports of the server. */
 export type Listener = Readonly<{
-  /** @throws {AppError} `configuration` where the port can't be had */
-  listen(): Promise<void>;
+  /**
+   * @returns the port: where 0 was asked for, the free one that the first address was given
+   * @throws {AppError} `configuration` where the port can't be had
+   */
+  listen(): Promise<{ port: number }>;
   /**
    * Takes no new connection, lets the requests in hand end, and cuts what is left after `timeoutSeconds`. Connections
    * without a request are closed at once, or after a moment where one may be on its way. Resolves when all are closed.
@@ -66,8 +69,13 @@ export function createListener(
 
   return {
     async listen() {
-      const outcomes = await Promise.all(servers.map((server, index) => open(server, hosts[index] ?? '', port)));
-      if (!outcomes.includes('listening')) throw unusable(`HOST wants an address of this machine: ${hosts.join(', ')}`);
+      let opened: AddressInfo | undefined;
+      for (const [index, server] of servers.entries()) {
+        const outcome = await open(server, hosts[index] ?? '', opened?.port ?? port);
+        if (outcome === 'listening') opened = server.address() as AddressInfo;
+      }
+      if (opened === undefined) throw unusable(`HOST wants an address of this machine: ${hosts.join(', ')}`);
+      return { port: opened.port };
     },
     async drain(timeoutSeconds) {
       isDraining = true;

@@ -6,4 +6,5 @@ export { createLogger, type Logger } from './logger.ts';
 export { createMetrics, type Metrics } from './metrics.ts';
 export { type Endpoint, grantTypeLabel } from './metrics-labels.ts';
 export { knexPoolUse, pgPoolUse } from './metrics-pools.ts';
+export { createProcessesMetrics, type MetricsSnapshot, type ProcessesMetrics } from './processes-metrics.ts';
 export { outcomeOf } from './request-outcome.ts';

@@ -30,16 +30,21 @@ const redactedPaths = SECRET_MEMBERS.flatMap((name) => {
 /** `code` elsewhere is the code of an error, which is wanted. */
 const authorizationCodePaths = ['params', 'query', 'body'].flatMap((name) => [`${name}.code`, `*.${name}.code`]);
 
-/** JSON lines in production, readable ones while developing; secrets are removed in both. */
+/**
+ * JSON lines in production, readable ones while developing; secrets are removed in both.
+ *
+ * @param origin what every line bears, where several processes write to one log
+ */
 export function createLogger(
   config: Pick<Config, 'logLevel' | 'environment'>,
   destination: DestinationStream = process.stdout,
+  origin: { pid: number } | null = null,
 ): Logger {
   const isPretty = config.environment === 'development';
   return pino(
     {
       level: config.logLevel,
-      base: null,
+      base: origin,
       timestamp: stdTimeFunctions.isoTime,
       redact: { paths: [...redactedPaths, ...authorizationCodePaths], censor: '[redacted]' },
     },
