@@ -30,6 +30,7 @@ export const defaults = {
   // 14 days: longer than anyone who caches /jwks keeps it, and enough for people who pin keys by hand.
   KEY_ANNOUNCE_TIME: '1209600',
   VAULT_TRANSIT_MOUNT: 'transit',
+  VAULT_SEALS: 'true',
 
   // Live tokens and grants that one process keeps for a second at most; about 1.5 KiB each.
   TOKEN_CACHE_SIZE: '20000',

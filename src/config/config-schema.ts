@@ -129,6 +129,7 @@ export const environmentSchema = z.object({
   VAULT_NAMESPACE: text.optional(),
   VAULT_TRANSIT_KEY: vaultName.optional(),
   VAULT_TRANSIT_MOUNT: vaultName,
+  VAULT_SEALS: flag,
   TOKEN_CACHE_SIZE: integer(0, 1_000_000),
   // From what test suites can bear, through what RFC 9106 (section 4) asks of a server, to its 2 GiB and some room.
   ARGON2_MEMORY_KIB: integer(8_192, 4_194_304),

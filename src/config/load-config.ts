@@ -51,7 +51,15 @@ export type Config = Readonly<{
   }>;
   /** Absent: keys are wrapped under `keyEncryptionKeys` alone. */
   vault:
-    | Readonly<{ address: string; token: string; namespace: string | undefined; mount: string; key: string }>
+    | Readonly<{
+        address: string;
+        token: string;
+        namespace: string | undefined;
+        mount: string;
+        key: string;
+        /** Whether it wraps what is new; else `keyEncryptionKeys` does, and Vault opens what it has wrapped. */
+        seals: boolean;
+      }>
     | undefined;
   /** Live tokens and grants that one process keeps for a second at most; 0: none. */
   tokenCacheSize: number;
@@ -120,6 +128,8 @@ function reportVaultFaults(given: Readonly<Record<string, string>>, faults: Faul
     report(faults, 'VAULT_TOKEN', 'wants a token that may encrypt and decrypt where VAULT_ADDR is set');
   if (given.VAULT_TRANSIT_KEY === undefined)
     report(faults, 'VAULT_TRANSIT_KEY', 'wants the name of a key of the transit engine where VAULT_ADDR is set');
+  if (given.VAULT_SEALS === 'false' && given.KEY_ENCRYPTION_KEY === undefined)
+    report(faults, 'VAULT_SEALS', 'wants true where KEY_ENCRYPTION_KEY is not set: something has to seal');
 }
 
 /** OWASP's Password Storage Cheat Sheet: the least memory of argon2id, 19 MiB, with which two passes do. */
@@ -148,7 +158,8 @@ function reportProductionFaults(given: Readonly<Record<string, string>>, faults:
 function toVault(values: Environment): Config['vault'] {
   const { VAULT_ADDR: address, VAULT_TOKEN: token, VAULT_TRANSIT_KEY: key } = values;
   if (address === undefined || token === undefined || key === undefined) return undefined;
-  return Object.freeze({ address, token, key, namespace: values.VAULT_NAMESPACE, mount: values.VAULT_TRANSIT_MOUNT });
+  const { VAULT_NAMESPACE: namespace, VAULT_TRANSIT_MOUNT: mount, VAULT_SEALS: seals } = values;
+  return Object.freeze({ address, token, key, namespace, mount, seals });
 }
 
 const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]'];

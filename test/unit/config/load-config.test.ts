@@ -221,8 +221,16 @@ describe('Vault', () => {
       key: 'tessera',
       mount: 'transit',
       namespace: undefined,
+      seals: true,
     });
     expect(config.keyEncryptionKeys).toBeUndefined();
+  });
+
+  test('may be told to open alone, where something else seals', () => {
+    expect(loadConfig({ ...production, ...vault, VAULT_SEALS: 'false' }).vault?.seals).toBe(false);
+    expect(faultsOf({ ...production, ...vault, KEY_ENCRYPTION_KEY: '', VAULT_SEALS: 'false' })).toEqual([
+      expect.stringMatching(/^VAULT_SEALS wants true/),
+    ]);
   });
 
   test.each(['VAULT_TOKEN', 'VAULT_TRANSIT_KEY'])('wants %s where VAULT_ADDR is set', (name) => {
