@@ -1,19 +1,94 @@
 import type { Command } from 'commander';
-import { printAnswer, toTable } from './answer.ts';
+import { resealServerSecrets, type SigningKeys } from '../keys/index.ts';
+import { printAnswer, toLines, toTable } from './answer.ts';
 import { addCommandGroup } from './command-group.ts';
 import { withDomains } from './open-domains.ts';
+import { refused } from './refused.ts';
+import { readText } from './standard-input.ts';
+
+type ListedKey = Awaited<ReturnType<SigningKeys['list']>>[number];
+
+const ALG_OPTION = ['--alg <alg>', 'one of SIGNING_ALGORITHMS'] as const;
 
 export function addKeyCommands(program: Command): void {
   const key = addCommandGroup(program, 'key', 'the keys that sign tokens');
 
   key
     .command('list')
-    .description('list the signing keys, without their private parts')
+    .description('list the signing keys without their private parts, and what will happen to each by itself')
     .action(async (_: object, command: Command) => {
-      const keys = await withDomains(({ signingKeys }) => signingKeys.list());
-      const json = keys.map(({ kid, algorithm, state, createdAt, activatedAt, publicJwk }) => {
-        return { kid, alg: algorithm, state, created_at: createdAt, activated_at: activatedAt, public_jwk: publicJwk };
-      });
-      printAnswer(command, { json, text: toTable(['kid', 'alg', 'state', 'created_at', 'activated_at'], json) });
+      const json = (await withDomains(({ signingKeys }) => signingKeys.list())).map(present);
+      const columns = ['kid', 'alg', 'state', 'announced_at', 'activated_at', 'next_step', 'next_step_at'];
+      printAnswer(command, { json, text: toTable(columns, json) });
     });
+
+  key
+    .command('rotate')
+    .description('let the announced keys sign, where they were announced for long enough; announce what is not yet')
+    .option(ALG_OPTION[0], `${ALG_OPTION[1]}; left out: every one`)
+    .option('--now', 'announced for long enough or not: who keeps an older /jwks may meet a key that it lacks')
+    .action(async ({ alg, now }: { alg?: string; now?: true }, command: Command) => {
+      const rotated = await withDomains(async ({ signingKeys }) => {
+        const outcome = await signingKeys.rotate({ algorithm: alg, now });
+        return outcome.ok ? outcome.rotated : refused(outcome);
+      });
+      const json = rotated.map(({ algorithm, kid, replacedKid }) => {
+        return { alg: algorithm, kid, replaced_kid: replacedKid ?? null };
+      });
+      printAnswer(command, { json: { rotated: json }, text: toTable(['alg', 'kid', 'replaced_kid'], json) });
+    });
+
+  key
+    .command('revoke <kid>')
+    .description('take a key away from /jwks for good: what it signed is not valid any more')
+    .option('--now', 'where it signs: let the announced key, or a new one, take its place at once')
+    .action(async (kid: string, { now }: { now?: true }, command: Command) => {
+      const { algorithm, signingKid } = await withDomains(async ({ signingKeys }) => {
+        const outcome = await signingKeys.revoke(kid, { now });
+        return outcome.ok ? outcome : refused(outcome);
+      });
+      const json = { kid, alg: algorithm, revoked: true, signing_kid: signingKid ?? null };
+      printAnswer(command, { json, text: toLines(json) });
+    });
+
+  key
+    .command('import <file>')
+    .description('announce a key that was made elsewhere: PEM, a JWK, or a JWKS with one key; - is standard input')
+    .option(ALG_OPTION[0], `${ALG_OPTION[1]}; left out: by the type of the key (RSA: RS256)`)
+    .action(async (file: string, { alg }: { alg?: string }, command: Command) => {
+      const text = await readText(file, 'the key');
+      const imported = await withDomains(async ({ signingKeys }) => {
+        const outcome = await signingKeys.importKey(text, { algorithm: alg });
+        return outcome.ok ? outcome : refused(outcome);
+      });
+      const json = { kid: imported.kid, alg: imported.algorithm, state: 'next', signs_from: imported.signsFrom };
+      printAnswer(command, { json, text: toLines(json) });
+    });
+
+  key
+    .command('reseal')
+    .description('seal every key and secret anew under the newest key-encryption key, so that older ones can go')
+    .action(async (_: object, command: Command) => {
+      const json = await withDomains(async ({ signingKeys, keyWrapper, database }) => ({
+        signing_keys: await signingKeys.reseal(),
+        server_secrets: await resealServerSecrets({ knex: database.knex, wrapper: keyWrapper }),
+      }));
+      printAnswer(command, { json, text: toLines(json) });
+    });
+}
+
+function present({ kid, algorithm, state, publicJwk, nextStep, ...times }: ListedKey) {
+  return {
+    kid,
+    alg: algorithm,
+    state,
+    created_at: times.createdAt,
+    announced_at: times.announcedAt,
+    activated_at: times.activatedAt ?? null,
+    retired_at: times.retiredAt ?? null,
+    revoked_at: times.revokedAt ?? null,
+    next_step: nextStep?.step ?? null,
+    next_step_at: nextStep?.at ?? null,
+    public_jwk: publicJwk,
+  };
 }

@@ -17,7 +17,7 @@ export async function readSecret(what: string): Promise<string> {
 
 /** A JSON object from a file, or from standard input where the path is `-`. */
 export async function readJsonObject(path: string): Promise<Record<string, unknown>> {
-  const text = path === '-' ? await readStandardInput('--metadata') : await readTextFile(path);
+  const text = await readText(path, '--metadata');
   const fault = (reason: string) => new AppError({ code: 'invalid_request', message: `--metadata ${path}: ${reason}` });
   let value: unknown;
   try {
@@ -28,6 +28,15 @@ export async function readJsonObject(path: string): Promise<Record<string, unkno
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw fault('wants a JSON object');
   return value as Record<string, unknown>;
+}
+
+/**
+ * Text from a file, or from standard input where the path is `-`.
+ *
+ * @param what names standard input in the fault
+ */
+export async function readText(path: string, what: string): Promise<string> {
+  return path === '-' ? readStandardInput(what) : readTextFile(path);
 }
 
 async function readTextFile(path: string): Promise<string> {

@@ -1,10 +1,18 @@
 import { changeSigningKeys, type KeyRoom, readKeysAt, sealNewKey } from './change-signing-keys.ts';
-import { pairOf } from './key-policy.ts';
+import { activationOf, pairOf } from './key-policy.ts';
 import { readKeyMaterial } from './read-key-material.ts';
 import { type KeyRefusal, notOffered, rotatingAlgorithms } from './rotate-signing-keys.ts';
 import { type SigningAlgorithm, toSigningKey } from './signing-key.ts';
 
-export type Import = Readonly<{ ok: true; kid: string; algorithm: SigningAlgorithm }> | KeyRefusal;
+export type Import =
+  | Readonly<{
+      ok: true;
+      kid: string;
+      algorithm: SigningAlgorithm;
+      /** When it signs by itself. */
+      signsFrom: Date | undefined;
+    }>
+  | KeyRefusal;
 
 /**
  * Announces a key that was made elsewhere, in the place of the one that was announced, which never signed. It is named by
@@ -33,6 +41,12 @@ export async function importSigningKey(
     const { next } = pairOf(change.keys, algorithm);
     if (next !== undefined) await change.remove(next);
     await change.add(sealed, 'next', 'imported');
-    return { ok: true, kid, algorithm };
+    const { policy } = room;
+    return {
+      ok: true,
+      kid,
+      algorithm,
+      signsFrom: activationOf(policy, pairOf(change.keys, algorithm).active, change.now),
+    };
   });
 }

@@ -68,10 +68,16 @@ export function nextStepOf(policy: KeyPolicy, key: SigningKey, keys: readonly Si
     return { step: 'removal', at: after(key.retiredAt, policy.retentionSeconds) };
   }
   const { active, next } = pairOf(keys, key.algorithm);
-  const rotatesAt = active && after(active.activatedAt ?? active.createdAt, policy.rotationSeconds);
-  const announcedUntil = next && after(next.announcedAt, policy.announceSeconds);
-  const at = latest(rotatesAt, announcedUntil);
-  return at && { step: key.state === 'next' ? 'activation' : 'retirement', at };
+  // A key that is yet to be announced will be in time.
+  const at = next === undefined ? rotatesAt(policy, key) : activationOf(policy, active, next.announcedAt);
+  return { step: key.state === 'next' ? 'activation' : 'retirement', at };
+}
+
+/** When a key signs that is announced at a time, after the one that signs now. */
+export function activationOf(policy: KeyPolicy, active: SigningKey | undefined, announcedAt: Date): Date {
+  const announcedUntil = after(announcedAt, policy.announceSeconds);
+  if (active === undefined) return announcedUntil;
+  return new Date(Math.max(announcedUntil.getTime(), rotatesAt(policy, active).getTime()));
 }
 
 /** The key that signs by an algorithm, and the one that is to follow. */
@@ -94,12 +100,11 @@ export function keyCheckSeconds({ announceSeconds }: Pick<KeyPolicy, 'announceSe
 function dueOf(policy: KeyPolicy, { keys, now, inUse }: KeysAt, algorithm: SigningAlgorithm): DueStep[] {
   const { active, next } = pairOf(keys, algorithm);
   if (active === undefined) return withoutActive(policy, { keys, now, inUse }, algorithm, next);
-  const rotatesAt = after(active.activatedAt ?? active.createdAt, policy.rotationSeconds);
   if (next === undefined) {
-    const isDue = now >= after(rotatesAt, -policy.announceSeconds);
+    const isDue = now >= after(rotatesAt(policy, active), -policy.announceSeconds);
     return isDue ? [{ do: 'make', algorithm, isUrgent: false }] : [];
   }
-  const isDue = now >= rotatesAt && announcementSecondsLeft(policy, next, now) === 0;
+  const isDue = now >= activationOf(policy, active, next.announcedAt);
   return isDue ? [{ do: 'promote', algorithm, kid: next.kid, isUrgent: false }] : [];
 }
 
@@ -121,11 +126,10 @@ function withoutActive(
 
 const MS_PER_SECOND = 1_000;
 
-function after(time: Date, seconds: number): Date {
-  return new Date(time.getTime() + seconds * MS_PER_SECOND);
+function rotatesAt(policy: KeyPolicy, active: SigningKey): Date {
+  return after(active.activatedAt ?? active.createdAt, policy.rotationSeconds);
 }
 
-function latest(...times: (Date | undefined)[]): Date | undefined {
-  const known = times.filter((time) => time !== undefined).map((time) => time.getTime());
-  return known.length === 0 ? undefined : new Date(Math.max(...known));
+function after(time: Date, seconds: number): Date {
+  return new Date(time.getTime() + seconds * MS_PER_SECOND);
 }

@@ -32,9 +32,11 @@ export function readKeyMaterial(text: string, wantedAlgorithm?: string): KeyMate
   const named = wantedAlgorithm ?? alg ?? possible[0];
   const algorithm = possible.find((candidate) => candidate === named);
   if (algorithm === undefined) return refuse(`a key of this type signs with ${possible.join(' or ')}, not ${named}`);
-  if (!isWhole(key)) return refuse('its public and private parts belong to different keys');
+  if (!isWhole(key)) return refuse(NOT_WHOLE.reason);
   return { ok: true, privateKey: key.export({ format: 'jwk' }) as JWK, algorithm };
 }
+
+const NOT_WHOLE = { reason: 'its public and private parts belong to different keys' };
 
 type Read = { key: KeyObject; alg: string | undefined } | { reason: string };
 
@@ -54,7 +56,9 @@ function readJson(text: string): Read {
   if (jwk.d === undefined) return { reason: 'wants a private key: this one is public' };
   if (jwk.use !== undefined && jwk.use !== 'sig') return { reason: 'wants a key for signatures: its use is another' };
   try {
-    return { key: createPrivateKey({ key: jwk, format: 'jwk' }), alg: jwk.alg };
+    const key = createPrivateKey({ key: jwk, format: 'jwk' });
+    // Node derives this one from the private part, whatever it says.
+    return jwk.kty === 'OKP' && key.export({ format: 'jwk' }).x !== jwk.x ? NOT_WHOLE : { key, alg: jwk.alg };
   } catch {
     return { reason: 'holds no private key that is understood' };
   }
