@@ -18,10 +18,11 @@ const NETWORK_CODES = new Set([
 /**
  * SQLSTATE classes in which the database, not the statement, is at fault (PostgreSQL manual, appendix A): connection
  * exceptions, refused log-ins, insufficient resources (disk full), operator intervention (shutdown, statement timeout),
- * system errors; a database that is gone or takes no connections; and the read-only transaction that a primary turned
+ * system errors; a transaction that had to give way to others (40) or waited in vain for a lock (55P03), which may have
+ * its way next time; a database that is gone or takes no connections; and the read-only transaction that a primary turned
  * standby answers with.
  */
-const UNAVAILABLE_SQLSTATE = /^(08|28|53|57|58)|^(25006|3D000|55000)$/;
+const UNAVAILABLE_SQLSTATE = /^(08|28|40|53|57|58)|^(25006|3D000|55000|55P03)$/;
 
 /** Messages of `pg` and `knex` that bear no code. */
 const UNAVAILABLE_MESSAGE =

@@ -19,9 +19,12 @@ test.each([
   expect(isDatabaseUnavailable(new Error('while reading', { cause: withCode(code) }))).toBe(true);
 });
 
-test.each(['57P01', '53300', '25006'])('SQLSTATE %s is the fault of the database', (code) => {
-  expect(isDatabaseUnavailable(withCode(code))).toBe(true);
-});
+test.each(['57P01', '57014', '53100', '53300', '25006', '40001', '40P01', '55P03', '58030'])(
+  'SQLSTATE %s is the fault of the database',
+  (code) => {
+    expect(isDatabaseUnavailable(withCode(code))).toBe(true);
+  },
+);
 
 test.each(['23505', '42P01', 'ENOENT', ''])('%j is the fault of whoever asked', (code) => {
   expect(isDatabaseUnavailable(withCode(code))).toBe(false);
