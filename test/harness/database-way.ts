@@ -13,13 +13,15 @@ export type DatabaseWay = {
    */
   silence(): void;
   resume(): void;
+  /** Leads to another database from now on, as a virtual address does after a failover; connections from before end. */
+  moveTo(databaseUrl: string): void;
   /** How many connections were made so far. */
   connectionCount(): number;
 };
 
 /** A way to PostgreSQL that can be cut and opened again, on one port. */
 export async function openDatabaseWay(databaseUrl: string): Promise<DatabaseWay> {
-  const target = new URL(databaseUrl);
+  let target = new URL(databaseUrl);
   const sockets = new Set<Socket>();
   const dropped = new WeakSet<Socket>();
   let isSilent = false;
@@ -60,6 +62,11 @@ export async function openDatabaseWay(databaseUrl: string): Promise<DatabaseWay>
     await closed;
   }
 
+  function moveTo(url: string): void {
+    target = new URL(url);
+    for (const socket of sockets) if (!dropped.has(socket)) socket.destroy();
+  }
+
   function silence(): void {
     isSilent = true;
     for (const socket of sockets) dropped.add(socket);
@@ -73,5 +80,5 @@ export async function openDatabaseWay(databaseUrl: string): Promise<DatabaseWay>
   const url = new URL(target);
   url.hostname = '127.0.0.1';
   url.port = String(port);
-  return { url: url.href, open, cut, silence, resume, connectionCount: () => connectionCount };
+  return { url: url.href, open, cut, silence, resume, moveTo, connectionCount: () => connectionCount };
 }
