@@ -218,7 +218,8 @@ export async function composeDomains(
       // An API that another node made a moment ago counts, too.
       apis.load(),
     ]);
-    const keys = { cookieKeys: cookieKeys(), signingKeys: privateJwks, signingAlgorithms: algorithms };
+    const { dpopNonceSecret } = serverSecrets.current();
+    const keys = { cookieKeys: cookieKeys(), dpopNonceSecret, signingKeys: privateJwks, signingAlgorithms: algorithms };
     return { config, accounts, apis, clients, consents, ...keys };
   });
   const clients: Clients = createClients({ knex, clock, changeFeed: changes, audit: registryAudit, validator });

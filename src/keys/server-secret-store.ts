@@ -50,13 +50,10 @@ export async function readServerSecrets(knex: Knex): Promise<StoredServerSecret[
   }));
 }
 
-/**
- * Adds what is not there yet, in use from now on, and leaves alone what is. One statement, in the order given: of two
- * nodes that start at once the second waits at the first row, so that all secrets are those of one node.
- */
-export async function insertMissingServerSecrets(knex: Knex, secrets: readonly NewServerSecret[]): Promise<void> {
-  const now = knex.raw('clock_timestamp()');
-  await knex('server_secrets')
+/** Adds what is not there yet, in use from now on, and leaves alone what is; the caller holds the lock. */
+export async function insertMissingServerSecrets(trx: Knex, secrets: readonly NewServerSecret[]): Promise<void> {
+  const now = trx.raw('clock_timestamp()');
+  await trx('server_secrets')
     .insert(secrets.map((secret) => ({ ...toColumns(secret), created_at: now, activated_at: now })))
     .onConflict(['name', 'version'])
     .ignore();

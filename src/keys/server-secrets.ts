@@ -14,7 +14,12 @@ import {
   unwrapServerSecret,
 } from './server-secret.ts';
 import type { ServerSecretPolicy } from './server-secret-policy.ts';
-import { insertMissingServerSecrets, readServerSecrets, type StoredServerSecret } from './server-secret-store.ts';
+import {
+  insertMissingServerSecrets,
+  lockServerSecrets,
+  readServerSecrets,
+  type StoredServerSecret,
+} from './server-secret-store.ts';
 
 /** What all nodes on one database share and nobody else knows. Each is 32 random bytes; prints as nothing. */
 export type ServerSecrets = Readonly<{
@@ -88,6 +93,7 @@ export function createServerSecrets(dependencies: {
     if (missing.length > 0) {
       const made = await Promise.all(missing.map((name) => makeServerSecret(wrapper, name, 1)));
       await knex.transaction(async (trx) => {
+        await lockServerSecrets(trx);
         await insertMissingServerSecrets(trx, made);
         await announceChange(trx, 'keys');
       });

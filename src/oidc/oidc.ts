@@ -5,7 +5,7 @@ import type { Audit } from '../audit/index.ts';
 import type { Apis, Clients } from '../clients/index.ts';
 import type { Clock, Config } from '../config/index.ts';
 import { RETRY_AFTER_SECONDS } from '../errors.ts';
-import type { SigningKeys } from '../keys/index.ts';
+import type { RotatingServerSecrets, SigningKeys } from '../keys/index.ts';
 import { outcomeOf } from '../telemetry/index.ts';
 import type { ArtifactStore, Revocations } from '../tokens/index.ts';
 import { createAdapterFactory } from './adapter.ts';
@@ -34,6 +34,7 @@ export type OidcDependencies = {
   audit: Audit;
   signingKeys: Pick<SigningKeys, 'load'>;
   cookieKeys(): readonly string[];
+  serverSecrets: Pick<RotatingServerSecrets, 'current'>;
   pages: ProviderPages;
   clock: Clock;
   /** Keeps what the library stores in the artifact store's place, so that another way of keeping it can be compared. */
@@ -58,6 +59,7 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
       ...dependencies,
       adapter,
       cookieKeys: dependencies.cookieKeys(),
+      dpopNonceSecret: dependencies.serverSecrets.current().dpopNonceSecret,
       signingKeys: privateJwks,
       signingAlgorithms: algorithms,
     };

@@ -38,6 +38,8 @@ export type ConfigurationInputs = {
   consents: ConsentsStore;
   pages: ProviderPages;
   cookieKeys: readonly string[];
+  /** 32 bytes; makes the nonces of DPoP proofs. */
+  dpopNonceSecret: Buffer;
   /** Private keys; of each algorithm the one that signs stands first. */
   signingKeys: readonly JWK[];
   /** Those that there is a key for that signs. */
@@ -75,6 +77,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
     enabledJWA: {
       clientAuthSigningAlgValues: [...ACCEPTED_ALGORITHMS],
+      dPoPSigningAlgValues: [...ACCEPTED_ALGORITHMS],
       // A key that is only announced must not sign, nor may a client ask for it.
       idTokenSigningAlgValues: [...inputs.signingAlgorithms],
     },
@@ -122,7 +125,9 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     },
     features: {
       devInteractions: { enabled: false },
-      dPoP: { enabled: false },
+      // Nonces bound how long a proof that was made ahead, or stolen, is good for (RFC 9449, sections 8 and 11.2): every one
+      // has to bear one, at the token endpoint and at userinfo. Clients get it with a first refusal.
+      dPoP: { enabled: true, nonceSecret: inputs.dpopNonceSecret, requireNonce: () => true, allowReplay: false },
       pushedAuthorizationRequests: { enabled: false },
       claimsParameter: { enabled: true },
       clientCredentials: { enabled: true },

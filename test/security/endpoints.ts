@@ -10,6 +10,7 @@ export const ENDPOINTS = {
       'code_challenge',
       'code_challenge_method',
       'display',
+      'dpop_jkt',
       'id_token_hint',
       'login_hint',
       'max_age',

@@ -125,7 +125,7 @@ describe('a secret that rotates', () => {
     const before = await revision();
     await Promise.all(nodes.map((secrets) => secrets.advance()));
     expect(await versions('cookie_key')).toEqual(['1 retired', '2 active']);
-    expect((await events()).map(({ event }) => event.name).sort()).toEqual(['cookie_key', 'dpop_nonce_secret']);
+    expect((await events()).map(({ details }) => details.name).sort()).toEqual(['cookie_key', 'dpop_nonce_secret']);
     // The old nonce secret went with one of them, or goes with the next.
     expect((await revision()) - before).toBeLessThanOrEqual(2);
     await Promise.all(nodes.map((secrets) => secrets.reload()));

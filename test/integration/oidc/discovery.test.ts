@@ -87,6 +87,7 @@ describe('discovery', () => {
     expect(document.claims_supported).toEqual(
       expect.arrayContaining(['sub', 'name', 'email', 'email_verified', 'address', 'phone_number', 'auth_time', 'acr']),
     );
+    expect(sorted(document.dpop_signing_alg_values_supported)).toEqual(['ES256', 'Ed25519', 'EdDSA', 'PS256', 'RS256']);
     for (const [name, algorithms] of Object.entries(document)) {
       if (!/_alg_values_supported$/.test(name)) continue;
       expect({ name, weak: (algorithms as string[]).filter((alg) => /^(HS|none|dir|A\d+(GCM)?KW)/.test(alg)) }).toEqual(
@@ -100,8 +101,7 @@ describe('discovery', () => {
 
   test('nothing that is switched off is advertised, and its path is not there', async () => {
     const document = await discover();
-    const off =
-      /pushed_authorization|device_authorization|backchannel|registration|dpop|mtls|check_session|frontchannel/;
+    const off = /pushed_authorization|device_authorization|backchannel|registration|mtls|check_session|frontchannel/;
     expect(Object.keys(document).filter((name) => off.test(name))).toEqual([]);
     for (const path of [
       '/par',
