@@ -120,7 +120,7 @@ export function createPostgresArtifactStore(dependencies: {
     },
   });
 
-  const rotations = createRefreshRotations({ ...dependencies, isFaultOfOneRow });
+  const rotations = createRefreshRotations({ ...dependencies, pool, isFaultOfOneRow });
 
   /** Nothing that a statement ended is held any longer; where it failed, nobody knows what it ended. */
   async function ending(work: Promise<statements.Ended>): Promise<void> {
