@@ -1,0 +1,213 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT } from 'jose';
+import * as oidc from 'openid-client';
+import {
+  createServiceClient,
+  createTestAccount,
+  createTestApi,
+  createTestClient,
+  REDIRECT_URI,
+  type TestClient,
+} from '../../harness/factories.ts';
+import { authorize } from '../../harness/flows.ts';
+import { Person } from '../../harness/person.ts';
+import { startTestServer, type TestServer } from '../../harness/server.ts';
+import { advanceServerSecrets } from '../../harness/server-secret-time.ts';
+import { introspect } from '../../harness/token-requests.ts';
+import { until } from '../../harness/until.ts';
+
+/** Within which every node honours what was changed on another. */
+const SEEN_WITHIN_MS = 1_000;
+
+let first: TestServer;
+let second: TestServer;
+beforeAll(async () => {
+  first = await startTestServer();
+  second = await startTestServer({ node: first, environment: { ISSUER: first.issuer } });
+});
+afterAll(async () => {
+  await second.close();
+  await first.close();
+});
+
+type KeyPair = Awaited<ReturnType<typeof generateKeyPair>>;
+const makeKeyPair = () => generateKeyPair('ES256', { extractable: true });
+const thumbprintOf = async ({ publicKey }: KeyPair) => calculateJwkThumbprint(await exportJWK(publicKey));
+
+/** A proof as a client makes it by hand (RFC 9449, section 4.2). */
+async function proofOf(
+  { publicKey, privateKey }: KeyPair,
+  claims: { htm?: string; htu?: string; nonce?: string | undefined; accessToken?: string; jti?: string },
+): Promise<string> {
+  const { accessToken, jti = randomBytes(12).toString('hex'), ...rest } = claims;
+  const ath = accessToken && createHash('sha256').update(accessToken).digest('base64url');
+  return new SignJWT({ htm: 'POST', htu: `${first.issuer}/token`, ...rest, ...(ath && { ath }) })
+    .setProtectedHeader({ alg: 'ES256', typ: 'dpop+jwt', jwk: await exportJWK(publicKey) })
+    .setIssuedAt()
+    .setJti(jti)
+    .sign(privateKey);
+}
+
+/** Client credentials with a proof, at one of the nodes. */
+async function request(node: TestServer, client: TestClient, proof: string) {
+  const response = await fetch(`${node.address}/token`, {
+    method: 'POST',
+    headers: { dpop: proof, authorization: `Basic ${Buffer.from(`${client.id}:${client.secret}`).toString('base64')}` },
+    body: new URLSearchParams({ grant_type: 'client_credentials' }),
+  });
+  const body = (await response.json()) as Record<string, unknown>;
+  return { status: response.status, body, nonce: response.headers.get('dpop-nonce') ?? undefined };
+}
+
+async function nonceOf(node: TestServer, client: TestClient, keys: KeyPair): Promise<string> {
+  const { nonce } = await request(node, client, await proofOf(keys, {}));
+  if (nonce === undefined) throw new Error('no nonce was given');
+  return nonce;
+}
+
+async function service(tokenFormat: 'jwt' | 'opaque' = 'opaque') {
+  const api = await createTestApi(first.domains, { tokenFormat, signingAlgorithm: 'ES256' });
+  return createServiceClient(first.domains, api.scopes.map(({ scope }) => scope).join(' '));
+}
+
+function discover(client: TestClient): Promise<oidc.Configuration> {
+  return oidc.discovery(new URL(first.issuer), client.id, client.secret, undefined, {
+    execute: [oidc.allowInsecureRequests],
+  });
+}
+
+describe('a certified client library', () => {
+  test.each(['jwt', 'opaque'] as const)(
+    'gets a %s token bound to its key by client credentials, after a challenge that it answers by itself',
+    async (format) => {
+      const client = await service(format);
+      const configuration = await discover(client);
+      const keys = await makeKeyPair();
+      const DPoP = oidc.getDPoPHandle(configuration, keys);
+      const tokens = await oidc.clientCredentialsGrant(configuration, undefined, { DPoP });
+      expect(tokens.token_type).toBe('dpop');
+      const { body } = await introspect(first.issuer, client, tokens.access_token);
+      const jkt = await thumbprintOf(keys);
+      expect(body).toMatchObject({ active: true, token_type: 'DPoP', cnf: { jkt } });
+    },
+  );
+
+  test('signs a person in with bound tokens, which userinfo takes with a proof and not without', async () => {
+    const client = await createTestClient(first.domains, { metadata: { dpop_bound_access_tokens: true } });
+    const account = await createTestAccount(first.domains);
+    const configuration = await discover(client);
+    const keys = await makeKeyPair();
+    const DPoP = oidc.getDPoPHandle(configuration, keys);
+    const pkceCodeVerifier = oidc.randomPKCECodeVerifier();
+    const url = oidc.buildAuthorizationUrl(configuration, {
+      redirect_uri: REDIRECT_URI,
+      scope: 'openid offline_access',
+      prompt: 'consent',
+      code_challenge: await oidc.calculatePKCECodeChallenge(pkceCodeVerifier),
+      code_challenge_method: 'S256',
+      dpop_jkt: await DPoP.calculateThumbprint(),
+    });
+    const back = await authorize(new Person(), { url: url.href }, account);
+    const tokens = await oidc.authorizationCodeGrant(configuration, back, { pkceCodeVerifier }, undefined, { DPoP });
+    const sub = account.account.id;
+    expect(await oidc.fetchUserInfo(configuration, tokens.access_token, sub, { DPoP })).toMatchObject({ sub });
+    await expect(oidc.fetchUserInfo(configuration, tokens.access_token, sub)).rejects.toThrow();
+    const other = oidc.getDPoPHandle(configuration, await makeKeyPair());
+    await expect(oidc.fetchUserInfo(configuration, tokens.access_token, sub, { DPoP: other })).rejects.toThrow();
+
+    const refreshed = await oidc.refreshTokenGrant(configuration, tokens.refresh_token ?? '', undefined, { DPoP });
+    const { body } = await introspect(first.issuer, client, refreshed.access_token);
+    expect(body).toMatchObject({ active: true, token_type: 'DPoP', cnf: { jkt: await thumbprintOf(keys) } });
+    // The client is registered for bound tokens alone.
+    await expect(oidc.refreshTokenGrant(configuration, tokens.refresh_token ?? '')).rejects.toMatchObject({
+      error: 'invalid_grant',
+    });
+  });
+});
+
+describe('a proof', () => {
+  test('without a nonce is answered with one; with it, it is good', async () => {
+    const client = await service();
+    const keys = await makeKeyPair();
+    const refused = await request(first, client, await proofOf(keys, {}));
+    expect(refused).toMatchObject({ status: 400, body: { error: 'use_dpop_nonce' }, nonce: expect.any(String) });
+    const good = await request(first, client, await proofOf(keys, { nonce: refused.nonce }));
+    expect(good).toMatchObject({ status: 200, body: { token_type: 'DPoP' } });
+  });
+
+  test('is good once, on whichever node it comes again', async () => {
+    const client = await service();
+    const keys = await makeKeyPair();
+    const proof = await proofOf(keys, { nonce: await nonceOf(first, client, keys) });
+    expect((await request(first, client, proof)).status).toBe(200);
+    for (const node of [first, second]) {
+      expect(await request(node, client, proof)).toMatchObject({
+        status: 400,
+        body: { error: 'invalid_grant', error_description: expect.any(String) },
+      });
+    }
+  });
+
+  test('is good once, of many that come at once', async () => {
+    const client = await service();
+    const keys = await makeKeyPair();
+    const proof = await proofOf(keys, { nonce: await nonceOf(first, client, keys) });
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, (_, index) => request(index % 2 === 0 ? first : second, client, proof)),
+    );
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
+  });
+
+  test('for another address, of another method or by another key than it shows is refused', async () => {
+    const client = await service();
+    const keys = await makeKeyPair();
+    const nonce = await nonceOf(first, client, keys);
+    const otherKey = { ...keys, privateKey: (await makeKeyPair()).privateKey };
+    const proofs = [
+      await proofOf(keys, { nonce, htu: `${first.issuer}/introspect` }),
+      await proofOf(keys, { nonce, htu: 'https://other.example.com/token' }),
+      await proofOf(keys, { nonce, htm: 'GET' }),
+      await proofOf(otherKey, { nonce }),
+    ];
+    for (const proof of proofs) {
+      expect(await request(first, client, proof)).toMatchObject({ status: 400, body: { error: 'invalid_dpop_proof' } });
+    }
+  });
+});
+
+describe('nonces', () => {
+  test('of one node are good at the other', async () => {
+    const client = await service();
+    const keys = await makeKeyPair();
+    const nonce = await nonceOf(first, client, keys);
+    expect((await request(second, client, await proofOf(keys, { nonce }))).status).toBe(200);
+  });
+
+  test('from before their secret was replaced are answered with a new one, on every node, and that is good', async () => {
+    const client = await service();
+    const configuration = await discover(client);
+    const DPoP = oidc.getDPoPHandle(configuration, await makeKeyPair());
+    await oidc.clientCredentialsGrant(configuration, undefined, { DPoP });
+    const keys = await makeKeyPair();
+    const old = await nonceOf(first, client, keys);
+
+    // One is announced, and then takes over.
+    await advanceServerSecrets(first.domains);
+    await advanceServerSecrets(first.domains);
+    for (const node of [first, second]) {
+      const refused = await until(
+        'the old nonce is refused',
+        async () => {
+          const answer = await request(node, client, await proofOf(keys, { nonce: old }));
+          return answer.status === 400 && answer;
+        },
+        SEEN_WITHIN_MS,
+      );
+      expect(refused).toMatchObject({ body: { error: 'use_dpop_nonce' }, nonce: expect.any(String) });
+      expect((await request(node, client, await proofOf(keys, { nonce: refused.nonce }))).status).toBe(200);
+    }
+    // The library still has the nonce of before, and mends it by itself.
+    expect((await oidc.clientCredentialsGrant(configuration, undefined, { DPoP })).token_type).toBe('dpop');
+  });
+});
