@@ -1,18 +1,17 @@
-import { connect, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import pg from 'pg';
 import { demoClients } from '../../src/playground/demo-data.ts';
 import { openTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { openDatabaseWay } from '../harness/database-way.ts';
 import { freshFolder } from '../harness/fresh-folder.ts';
 import {
-  isListening,
   noProcessLeft,
   processesFor,
   type ServerProcess,
   type ServerProcessOptions,
   startServerProcess,
 } from '../harness/process.ts';
+import { converse, IS_ANSWERED, refusesConnections, requestInHand, SECOND_PART } from '../harness/request-in-hand.ts';
+import { lockArtifacts } from '../harness/table-lock.ts';
 import { introspect, serviceToken } from '../harness/token-requests.ts';
 import { until } from '../harness/until.ts';
 
@@ -22,12 +21,10 @@ const RESOURCE = { scope: 'files:read', resource: 'urn:demo:files' };
 
 let folder: ReturnType<typeof freshFolder>;
 const servers: ServerProcess[] = [];
-const sockets: Socket[] = [];
 beforeAll(() => {
   folder = freshFolder();
 });
 afterEach(async () => {
-  for (const socket of sockets.splice(0)) socket.destroy();
   for (const server of servers.splice(0)) await server.dispose();
   await noProcessLeft(folder.path);
 });
@@ -38,54 +35,6 @@ async function started(options: Partial<ServerProcessOptions> = {}): Promise<Ser
   servers.push(server);
   await server.ready();
   return server;
-}
-
-type Conversation = { heard(): string; write(text: string): void; isClosed(): boolean };
-
-/** A connection that is read and written by hand. */
-async function converse(server: ServerProcess): Promise<Conversation> {
-  const socket = connect(server.port, 'localhost');
-  sockets.push(socket);
-  let heard = '';
-  let isClosed = false;
-  socket.setEncoding('utf8').on('data', (text) => {
-    heard += text;
-  });
-  socket
-    .on('error', () => undefined)
-    .on('close', () => {
-      isClosed = true;
-    });
-  await new Promise((resolve) => socket.once('connect', resolve));
-  return { heard: () => heard, write: (text) => socket.write(text), isClosed: () => isClosed };
-}
-
-const BODY = new URLSearchParams({ grant_type: 'client_credentials', ...RESOURCE }).toString();
-const FIRST_PART = BODY.slice(0, 20);
-const SECOND_PART = BODY.slice(20);
-
-/** A token request of which the server has the head and the first part of the body. */
-async function requestInHand(server: ServerProcess): Promise<Conversation> {
-  const conversation = await converse(server);
-  conversation.write(
-    [
-      'POST /token HTTP/1.1',
-      `Host: localhost:${server.port}`,
-      `Authorization: Basic ${Buffer.from(`${SERVICE.id}:${SERVICE.secret}`).toString('base64')}`,
-      'Content-Type: application/x-www-form-urlencoded',
-      `Content-Length: ${BODY.length}`,
-      // The answer to this tells that the request has reached the server.
-      'Expect: 100-continue',
-      '\r\n',
-    ].join('\r\n'),
-  );
-  await until('the server expects the body', () => conversation.heard().includes('100 Continue'));
-  conversation.write(FIRST_PART);
-  return conversation;
-}
-
-async function refusesConnections(server: ServerProcess): Promise<void> {
-  await until('new connections are refused', async () => !(await isListening(server.port)));
 }
 
 describe('a request in hand', () => {
@@ -113,7 +62,7 @@ describe('a request in hand', () => {
     expect(server.hasEnded()).toBe(false);
     inHand.write(SECOND_PART);
     expect(await server.ended).toEqual(IS_GOOD_END);
-    expect(inHand.heard()).toMatch(/HTTP\/1\.1 200 OK\r\n.*^Connection: close\r\n.*"access_token":"/ims);
+    expect(inHand.heard()).toMatch(IS_ANSWERED);
     await noProcessLeft(folder.path);
   });
 
@@ -191,27 +140,10 @@ describe('with a PostgreSQL of its own choice', () => {
   });
   afterAll(() => database.close());
 
-  /** Nobody can read tokens as long as it lasts. */
-  async function lockArtifacts(): Promise<{ waiters(): Promise<number>; release(): Promise<void> }> {
-    const locker = new pg.Client({ connectionString: database.url });
-    await locker.connect();
-    await locker.query('begin');
-    await locker.query('lock table artifacts in access exclusive mode');
-    return {
-      async waiters() {
-        const { rows } = await locker.query(
-          `select 1 from pg_locks where not granted and relation = 'artifacts'::regclass`,
-        );
-        return rows.length;
-      },
-      release: () => locker.end(),
-    };
-  }
-
   test('an introspection that waits for a lock is answered before the end', async () => {
     const server = await started({ environment: { DATABASE_URL: database.url } });
     const token = await serviceToken(server.address, SERVICE, RESOURCE);
-    const lock = await lockArtifacts();
+    const lock = await lockArtifacts(database.url);
     const answer = introspect(server.address, SERVICE, token);
     await until('the introspection waits', async () => (await lock.waiters()) > 0);
     server.signal('SIGTERM');
@@ -224,7 +156,7 @@ describe('with a PostgreSQL of its own choice', () => {
   async function endsThoughAStatementHangs(): Promise<void> {
     const server = await started({ environment: { DATABASE_URL: database.url, SHUTDOWN_TIMEOUT: '1' } });
     const token = await serviceToken(server.address, SERVICE, RESOURCE);
-    const lock = await lockArtifacts();
+    const lock = await lockArtifacts(database.url);
     const answer = introspect(server.address, SERVICE, token).catch(() => 'cut');
     await until('the introspection waits', async () => (await lock.waiters()) > 0);
     server.signal('SIGTERM');

@@ -1,5 +1,4 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import pg from 'pg';
 import { asSuperuser, query } from '../harness/database.ts';
 import {
   createServiceClient,
@@ -11,6 +10,7 @@ import {
 import { authorizationRequest, codeFor } from '../harness/flows.ts';
 import { errorOnPage, Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
+import { lockArtifacts } from '../harness/table-lock.ts';
 import {
   type Answer,
   clientCredentials,
@@ -171,6 +171,40 @@ describe('a database that refuses what is to be written', () => {
   );
 });
 
+describe('a batch', () => {
+  test('with one row that the database refuses fails that request alone', async () => {
+    const { domains, issuer, databaseUrl } = server;
+    const outcast = await createServiceClient(domains, 'unused', {
+      metadata: { scope: service.client.metadata.scope },
+    });
+    await query(
+      databaseUrl,
+      `create trigger refuse_one before insert on artifacts for each row
+       when (new.client_id = '${outcast.id}') execute function refuse('23514')`,
+    );
+    // Known to the node: what gathers then waits for nothing but the lock.
+    await serviceToken(issuer, service);
+    expect((await clientCredentials(issuer, outcast)).status).toBe(500);
+    try {
+      const lock = await lockArtifacts(databaseUrl);
+      const first = Array.from({ length: 2 }, () => clientCredentials(issuer, service));
+      await until('a batch waits', async () => (await lock.waiters()) > 0);
+      const gathered = Array.from({ length: 30 }, (_, index) =>
+        clientCredentials(issuer, index === 15 ? outcast : service),
+      );
+      await lock.release();
+      const answers = await Promise.all([...first, ...gathered]);
+      expect(answers.filter(({ status }) => status === 500).map(({ body }) => body.error)).toEqual(['server_error']);
+      const issued = answers.filter(({ status }) => status === 200);
+      expect(issued).toHaveLength(31);
+      for (const { body } of issued) expect(await isActive(issuer, service, String(body.access_token))).toBe(true);
+    } finally {
+      await query(databaseUrl, 'drop trigger refuse_one on artifacts');
+    }
+  });
+});
+
+// Last: it cuts connections that the next test would find cut.
 describe('a read-only database', () => {
   const database = () => new URL(server.databaseUrl).pathname.slice(1);
   const ready = async () => {
@@ -200,55 +234,5 @@ describe('a read-only database', () => {
     await reconnect();
     await until('the node is ready', async () => (await ready()).status === 200);
     await expectAllWell();
-  });
-});
-
-describe('a batch', () => {
-  /** Nobody can touch tokens as long as it lasts: what arrives meanwhile gathers. */
-  async function lockArtifacts(): Promise<{ waiters(): Promise<number>; release(): Promise<void> }> {
-    const locker = new pg.Client({ connectionString: server.databaseUrl });
-    await locker.connect();
-    await locker.query('begin');
-    await locker.query('lock table artifacts in access exclusive mode');
-    return {
-      async waiters() {
-        const { rows } = await locker.query(
-          `select 1 from pg_locks where not granted and relation = 'artifacts'::regclass`,
-        );
-        return rows.length;
-      },
-      release: () => locker.end(),
-    };
-  }
-
-  test('with one row that the database refuses fails that request alone', async () => {
-    const { domains, issuer, databaseUrl } = server;
-    const outcast = await createServiceClient(domains, 'unused', {
-      metadata: { scope: service.client.metadata.scope },
-    });
-    await query(
-      databaseUrl,
-      `create trigger refuse_one before insert on artifacts for each row
-       when (new.client_id = '${outcast.id}') execute function refuse('23514')`,
-    );
-    // Known to the node: what gathers then waits for nothing but the lock.
-    await serviceToken(issuer, service);
-    expect((await clientCredentials(issuer, outcast)).status).toBe(500);
-    try {
-      const lock = await lockArtifacts();
-      const first = Array.from({ length: 2 }, () => clientCredentials(issuer, service));
-      await until('a batch waits', async () => (await lock.waiters()) > 0);
-      const gathered = Array.from({ length: 30 }, (_, index) =>
-        clientCredentials(issuer, index === 15 ? outcast : service),
-      );
-      await lock.release();
-      const answers = await Promise.all([...first, ...gathered]);
-      expect(answers.filter(({ status }) => status === 500).map(({ body }) => body.error)).toEqual(['server_error']);
-      const issued = answers.filter(({ status }) => status === 200);
-      expect(issued).toHaveLength(31);
-      for (const { body } of issued) expect(await isActive(issuer, service, String(body.access_token))).toBe(true);
-    } finally {
-      await query(databaseUrl, 'drop trigger refuse_one on artifacts');
-    }
   });
 });
