@@ -58,7 +58,7 @@ export async function checkMigrations(config: Config, knex: Knex): Promise<{ fin
 
 /** Whether what is sealed opens with the key-encryption key that was given. */
 export async function checkKeys(config: Config, { knex, logger }: { knex: Knex; logger: Logger }): Promise<Finding> {
-  const mend = 'set KEY_ENCRYPTION_KEY to the key that this database was set up with; nothing else opens its keys';
+  const mend = 'give KEY_ENCRYPTION_KEY or VAULT_* as this database was set up with them; nothing else opens its keys';
   try {
     const { openKeys } = await import('../compose.ts');
     const audit = createAudit({ knex, clock: systemClock, logger });

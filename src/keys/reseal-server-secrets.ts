@@ -11,16 +11,19 @@ import { lockServerSecrets, readServerSecrets, replaceWrappedSecret } from './se
  * @throws {AppError} as the wrapper does; `server_error` where a row was altered
  */
 export async function resealServerSecrets({ knex, wrapper }: { knex: Knex; wrapper: KeyWrapper }): Promise<number> {
+  const secrets = await readServerSecrets(knex);
+  // Outside the transaction: who wraps may be far away and a lock must be short.
+  const rewrapped = await Promise.all(
+    secrets.map(async (stored) => {
+      const value = await unwrapServerSecret(wrapper, stored);
+      const anew = await wrapServerSecret(wrapper, { name: stored.name, version: stored.version, value });
+      return { before: stored, anew };
+    }),
+  );
   return knex.transaction(async (trx) => {
     await lockServerSecrets(trx);
-    const secrets = await readServerSecrets(trx);
-    const rewrapped = await Promise.all(
-      secrets.map(async (stored) => {
-        const value = await unwrapServerSecret(wrapper, stored);
-        return wrapServerSecret(wrapper, { name: stored.name, version: stored.version, value });
-      }),
-    );
-    for (const secret of rewrapped) await replaceWrappedSecret(trx, secret);
-    return rewrapped.length;
+    let count = 0;
+    for (const { before, anew } of rewrapped) count += await replaceWrappedSecret(trx, before, anew);
+    return count;
   });
 }

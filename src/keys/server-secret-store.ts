@@ -80,10 +80,13 @@ export async function deleteServerSecret(trx: Knex, name: string, version: numbe
   await trx('server_secrets').where({ name, version }).delete();
 }
 
-/** Puts another wrapping of the same value in the place of the one before; the caller holds the lock. */
-export async function replaceWrappedSecret(trx: Knex, secret: NewServerSecret): Promise<void> {
-  const { name, version } = secret;
-  await trx('server_secrets').where({ name, version }).update(toColumns(secret));
+/**
+ * Puts another wrapping of the same value in the place of the one before, if that is still there; the caller holds the lock.
+ *
+ * @returns how many rows: one or none
+ */
+export async function replaceWrappedSecret(trx: Knex, before: NewServerSecret, anew: NewServerSecret): Promise<number> {
+  return trx('server_secrets').where(toColumns(before)).update(toColumns(anew));
 }
 
 function toColumns({ name, version, wrappedKey }: NewServerSecret) {
