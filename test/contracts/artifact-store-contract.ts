@@ -427,7 +427,118 @@ export function artifactStoreContract(
       });
     });
 
+    describe('verifying a token', () => {
+      /** A person's token that ends with their session, and what else a reader is asked for. */
+      async function issued(kind: 'AccessToken' | 'RefreshToken' = 'AccessToken') {
+        const uid = randomValue();
+        const parties = { accountId: `account-${randomValue()}`, clientId: `client-${randomValue()}` };
+        const grant = await put('Grant', parties);
+        const session = await put('Session', { uid, accountId: parties.accountId });
+        const members = { ...parties, grantId: grant.id, sessionUid: uid, expiresWithSession: true };
+        return { ...parties, uid, grant, session, token: await put(kind, members) };
+      }
+      type Issued = Awaited<ReturnType<typeof issued>>;
+
+      /** What the library asks for, in its order, in one request. */
+      async function verify({ token, grant, uid }: Issued) {
+        const reader = store.openTokenReader();
+        const kinds = ['AccessToken', 'ClientCredentials', 'RefreshToken'] as const;
+        const found = await Promise.all(kinds.map((kind) => reader.find(kind, token.id)));
+        return {
+          token: found.find((payload) => payload !== undefined),
+          session: await reader.findByUid(uid),
+          grant: await reader.find('Grant', grant.id),
+        };
+      }
+
+      const whole = ({ token, grant, session }: Issued) => {
+        const { jti: _, ...openSession } = session.payload;
+        return { token: token.payload, grant: grant.payload, session: openSession };
+      };
+
+      test.each(['AccessToken', 'RefreshToken'] as const)('finds an %s with its grant and session', async (kind) => {
+        const all = await issued(kind);
+        for (let repeat = 0; repeat < 3; repeat += 1) expect(await verify(all)).toEqual(whole(all));
+      });
+
+      test('finds a token of no person, and what bears its own value elsewhere', async () => {
+        const service = await put('ClientCredentials', { clientId: 'service' });
+        const nested = await put('AccessToken', {});
+        await store.upsert(
+          'AccessToken',
+          nested.id,
+          { ...nested.payload, extra: { note: nested.id, nul: '\0' } },
+          HOUR,
+        );
+        for (let repeat = 0; repeat < 2; repeat += 1) {
+          expect(await store.openTokenReader().find('ClientCredentials', service.id)).toEqual(service.payload);
+          const found = await store.openTokenReader().find('AccessToken', nested.id);
+          expect(found?.extra).toEqual({ note: nested.id, nul: '\0' });
+        }
+      });
+
+      test('finds a token whose members hold whatever JSON may, beside the session that it ends with', async () => {
+        const { uid, session } = await issued();
+        const token = await put('AccessToken', { scope: 'a\0b"expiresWithSession":true', sessionUid: uid, nul: '\0' });
+        const reader = store.openTokenReader();
+        expect(await reader.find('AccessToken', token.id)).toEqual(token.payload);
+        expect(await reader.findByUid(uid)).toMatchObject({ accountId: session.payload.accountId });
+      });
+
+      test.each<
+        [what: string, end: (all: Issued) => Promise<unknown>, gone: (keyof Awaited<ReturnType<typeof verify>>)[]]
+      >([
+        ['the token was destroyed', ({ token }) => store.destroy('AccessToken', token.id), ['token']],
+        ['the grant was destroyed', ({ grant }) => store.destroy('Grant', grant.id), ['grant']],
+        ['the session was destroyed', ({ session }) => store.destroy('Session', session.id), ['session']],
+        ['the tokens of the grant were', ({ grant }) => store.revokeByGrantId('AccessToken', grant.id), ['token']],
+        ['all of the grant was', ({ grant }) => store.revokeAll({ grantId: grant.id }), ['token', 'grant']],
+        ['all of the account was', ({ accountId }) => store.revokeAll({ accountId }), ['token', 'grant', 'session']],
+        ['all of the client was', ({ clientId }) => store.revokeAll({ clientId }), ['token', 'grant']],
+      ])('finds nothing any more once %s, however often it was found before', async (_, end, gone) => {
+        const all = await issued();
+        for (let repeat = 0; repeat < 3; repeat += 1) expect(await verify(all)).toEqual(whole(all));
+        await end(all);
+        const left = await verify(all);
+        expect(left).toEqual({ ...whole(all), ...Object.fromEntries(gone.map((name) => [name, undefined])) });
+      });
+
+      test('finds a session and a grant as they were saved last', async () => {
+        const all = await issued();
+        await verify(all);
+        await store.upsert('Session', all.session.id, { ...all.session.payload, acr: '2' }, HOUR);
+        await store.upsert('Grant', all.grant.id, { ...all.grant.payload, openid: { scope: 'openid' } }, HOUR);
+        const { session, grant } = await verify(all);
+        expect(session).toMatchObject({ acr: '2' });
+        expect(grant).toMatchObject({ openid: { scope: 'openid' } });
+      });
+
+      test('finds other kinds as a look-up does', async () => {
+        const code = await put('AuthorizationCode');
+        expect(await store.openTokenReader().find('AuthorizationCode', code.id)).toEqual(code.payload);
+      });
+    });
+
     describe('destroying', () => {
+      test('many at the same time, of any kind and some of them twice, ends each', async () => {
+        const some = await Promise.all(
+          (['AccessToken', 'Grant', 'Session', 'RefreshToken'] as const).flatMap((kind) =>
+            Array.from({ length: 40 }, async () => ({ kind, ...(await put(kind)) })),
+          ),
+        );
+        await Promise.all([...some, ...some.slice(0, 60)].map(({ kind, id }) => store.destroy(kind, id)));
+        const left = await Promise.all(some.map(({ kind, id }) => store.find(kind, id)));
+        expect(left.filter(Boolean)).toEqual([]);
+      });
+
+      test('a session by two requests at once ends its uid, as one after the other does', async () => {
+        const uid = randomValue();
+        const { id } = await put('Session', { uid, accountId: 'alice' });
+        await Promise.all([store.destroy('Session', id), store.destroy('Session', id)]);
+        const revenant = await put('Session', { uid, accountId: 'alice' });
+        expect(await store.find('Session', revenant.id)).toBeUndefined();
+      });
+
       test('what was destroyed is gone, of every kind', async () => {
         for (const { kind, id, payload } of realisticArtifacts()) {
           await store.upsert(kind, id, payload, HOUR);
@@ -476,6 +587,24 @@ export function artifactStoreContract(
     });
 
     describe('revoking', () => {
+      test('by grant, of several grants and kinds at once, takes no other', async () => {
+        const kinds = ['AccessToken', 'RefreshToken'] as const;
+        const [first, second] = [randomValue(), randomValue()];
+        const issue = (grantId: string) => Promise.all(kinds.map((kind) => put(kind, { grantId })));
+        const [ofFirst, ofSecond] = [await issue(first), await issue(second)];
+        await Promise.all([
+          store.revokeByGrantId('AccessToken', first),
+          store.revokeByGrantId('RefreshToken', second),
+          store.revokeByGrantId('AccessToken', first),
+        ]);
+        const left = async (tokens: { id: string }[]) =>
+          (await Promise.all(kinds.map((kind, index) => store.find(kind, tokens[index]?.id ?? '')))).map(Boolean);
+        expect([await left(ofFirst), await left(ofSecond)]).toEqual([
+          [false, true],
+          [true, false],
+        ]);
+      });
+
       test('by grant takes what was issued under it, of the kind asked for', async () => {
         const grantId = randomValue();
         const access = await put('AccessToken', { grantId });

@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import type { Clock } from '../../../src/config/index.ts';
 import { isDatabaseUnavailable } from '../../../src/database/index.ts';
+import type { ArtifactKind } from '../../../src/tokens/artifact.ts';
 import { digestOf } from '../../../src/tokens/artifact-row.ts';
+import { DROPS_CHANNEL } from '../../../src/tokens/artifact-statements-store.ts';
 import { type ArtifactStore, createPostgresArtifactStore, sweepExpiredArtifacts } from '../../../src/tokens/index.ts';
 import { artifactStoreContract, randomValue } from '../../contracts/artifact-store-contract.ts';
 import { realisticArtifacts } from '../../contracts/realistic-artifacts.ts';
@@ -24,8 +26,23 @@ function makeStore(clock: Clock = Date.now, pool: pg.Pool = testDatabase.databas
   return createPostgresArtifactStore({ pool, clock, ...keys });
 }
 
-artifactStoreContract('PostgreSQL', makeStore, (refreshToken, seconds) =>
-  ageRotation(testDatabase.database.pool, refreshToken, seconds),
+const ageRotationHere = (refreshToken: string, seconds: number) =>
+  ageRotation(testDatabase.database.pool, refreshToken, seconds);
+
+artifactStoreContract('PostgreSQL', makeStore, ageRotationHere);
+
+const deafFeed = { hear: () => undefined, isListening: () => true };
+
+artifactStoreContract(
+  'PostgreSQL with a cache, which hears of nothing',
+  (clock) =>
+    createPostgresArtifactStore({
+      pool: testDatabase.database.pool,
+      clock,
+      ...keys,
+      cache: { size: 1_000, dropFeed: deafFeed, now: () => performance.now() },
+    }),
+  ageRotationHere,
 );
 
 /** Lets a test see every statement that goes to the database. */
@@ -243,7 +260,12 @@ describe('batches', () => {
     expect(await count((id) => store.find('AuthorizationCode', id))).toBe(4);
     expect(await count((id) => store.consume('AuthorizationCode', id))).toBe(4);
     expect(await count((id) => store.insertOnce('ReplayDetection', id, 60))).toBe(4);
+    expect(await count((id) => store.openTokenReader().find('AccessToken', id))).toBe(4);
+    expect(await count((id) => store.findByUid(id))).toBe(4);
     expect(await store.find('AuthorizationCode', ids[999] as string)).toHaveProperty('consumed');
+    expect(await count((id) => store.destroy('AuthorizationCode', id))).toBe(4);
+    expect(await count((id) => store.destroy('Session', id))).toBe(4);
+    expect(await count((id) => store.revokeByGrantId('AccessToken', id))).toBe(4);
   });
 
   test('a row that the database refuses fails alone', async () => {
@@ -269,6 +291,49 @@ describe('batches', () => {
     expect(await store.find('AccessToken', bad)).toBeUndefined();
   });
 
+  test('a deletion that the database refuses fails alone', async () => {
+    const store = makeStore();
+    const good = Array.from({ length: 10 }, randomValue);
+    const guarded = randomValue();
+    for (const id of [...good, guarded]) await store.upsert('AccessToken', id, { jti: id, grantId: id }, HOUR);
+    const hex = digestOf('AccessToken', guarded).toString('hex');
+    const { pool } = testDatabase.database;
+    await pool.query(`create function refuse() returns trigger language plpgsql as
+      $$ begin raise exception 'guarded' using errcode = '23000'; end $$`);
+    await pool.query(`create trigger guard before delete on artifacts for each row
+      when (old.id = '\\x${hex}') execute function refuse()`);
+    try {
+      for (const end of [
+        (id: string) => store.destroy('AccessToken', id),
+        (id: string) => store.revokeByGrantId('AccessToken', id),
+      ]) {
+        const outcomes = await Promise.allSettled([...good.slice(0, 5), guarded, ...good.slice(5)].map(end));
+        expect(outcomes.map(({ status }) => status).filter((status) => status === 'rejected')).toHaveLength(1);
+        expect(outcomes[5]).toMatchObject({ reason: { code: '23000' } });
+      }
+      for (const id of good) expect(await store.find('AccessToken', id)).toBeUndefined();
+      expect(await store.find('AccessToken', guarded)).toBeDefined();
+    } finally {
+      await pool.query('drop trigger guard on artifacts; drop function refuse');
+    }
+  });
+
+  test('closing waits for what is being destroyed', async () => {
+    const store = makeStore();
+    const [token, grant] = [randomValue(), randomValue()];
+    await store.upsert('AccessToken', token, { jti: token, grantId: grant }, HOUR);
+    await store.upsert('Grant', grant, { jti: grant }, HOUR);
+    const ended: string[] = [];
+    const ends = [
+      store.destroy('Grant', grant).then(() => ended.push('grant')),
+      store.destroy('AccessToken', token).then(() => ended.push('token')),
+      store.revokeByGrantId('AccessToken', grant).then(() => ended.push('tokens of the grant')),
+      store.revokeAll({ grantId: grant }).then(() => ended.push('all')),
+    ];
+    await store.close();
+    expect(ended).toHaveLength(ends.length);
+  });
+
   test('while the database is away, everyone is told so, and nobody is told anything else', async () => {
     const pool = new pg.Pool({ connectionString: 'postgres://nobody@127.0.0.1:1/nowhere' });
     const store = makeStore(Date.now, pool);
@@ -277,6 +342,9 @@ describe('batches', () => {
       store.find('AccessToken', id),
       store.find('AccessToken', randomValue()),
       store.findByUid(id),
+      store.openTokenReader().find('AccessToken', id),
+      store.openTokenReader().find('Grant', id),
+      store.openTokenReader().findByUid(id),
       store.findByUserCode(id),
       store.upsert('AccessToken', id, { jti: id }, HOUR),
       store.consume('AuthorizationCode', id),
@@ -307,6 +375,72 @@ describe('batches', () => {
     isAway = false;
     await store.upsert('AccessToken', id, { jti: id }, HOUR);
     expect(await store.find('AccessToken', id)).toEqual({ jti: id });
+  });
+});
+
+describe('what is told to other processes', () => {
+  /** What is heard while `work` runs; a message of our own says that all before it have come. */
+  async function heardDuring(work: (store: ArtifactStore) => Promise<unknown>): Promise<string[]> {
+    const heard: string[] = [];
+    const ended = Promise.withResolvers<void>();
+    const client = new pg.Client({ connectionString: testDatabase.url });
+    await client.connect();
+    client.on('notification', ({ payload = '' }) => {
+      if (payload === 'the end') ended.resolve();
+      else heard.push(payload);
+    });
+    await client.query(`listen ${DROPS_CHANNEL}`);
+    await work(makeStore());
+    await testDatabase.database.pool.query('select pg_notify($1, $2)', [DROPS_CHANNEL, 'the end']);
+    await ended.promise;
+    await client.end();
+    return heard;
+  }
+  const hexOf = (kind: ArtifactKind, id: string) => digestOf(kind, id).toString('hex');
+  const randomValues = (count: number) => Array.from({ length: count }, randomValue);
+
+  test('nothing of what is issued, found, consumed or saved again', async () => {
+    const heard = await heardDuring(async (store) => {
+      for (const { kind, id, payload } of realisticArtifacts()) {
+        await store.upsert(kind, id, payload, HOUR);
+        await store.find(kind, id);
+        await store.consume(kind, id);
+        await store.upsert(kind, id, payload, HOUR);
+      }
+    });
+    expect(heard).toEqual([]);
+  });
+
+  test('the digests of tokens and grants that ended and the uids of sessions, and no values', async () => {
+    const [token, grant, session, uid, code] = randomValues(5) as [string, string, string, string, string];
+    const heard = await heardDuring(async (store) => {
+      await store.upsert('AccessToken', token, { grantId: grant }, HOUR);
+      await store.upsert('Grant', grant, {}, HOUR);
+      await store.upsert('Session', session, { uid }, HOUR);
+      await store.upsert('AuthorizationCode', code, { grantId: grant }, HOUR);
+      await store.destroy('AuthorizationCode', code);
+      await store.destroy('AccessToken', randomValue());
+      await store.revokeByGrantId('RefreshToken', grant);
+      await store.revokeByGrantId('AccessToken', grant);
+      await store.destroy('Grant', grant);
+      await store.destroy('Session', session);
+    });
+    expect(heard).toEqual([hexOf('AccessToken', token), hexOf('Grant', grant), uid]);
+  });
+
+  test('everything of one account in a message, or that it was too much to name', async () => {
+    const [accountId, grant] = [`account-${randomValue()}`, randomValue()];
+    const issue = async (store: ArtifactStore, count: number) => {
+      await store.upsert('Grant', grant + count, { accountId }, HOUR);
+      await Promise.all(randomValues(count).map((id) => store.upsert('AccessToken', id, { accountId }, HOUR)));
+    };
+    const heard = await heardDuring(async (store) => {
+      await issue(store, 2);
+      await store.revokeAll({ accountId });
+      await issue(store, 200);
+      await store.revokeAll({ accountId });
+    });
+    expect(heard.map((message) => (message === '' ? 'all' : message.split(',').length))).toEqual([1, 2, 1, 'all']);
   });
 });
 
