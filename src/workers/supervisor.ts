@@ -7,7 +7,7 @@ import { pauseBeforeReplacement, SOUND_AFTER_MS } from './replacement-pause.ts';
 import { isOurs, type WorkerOrder, type WorkerReport } from './worker-messages.ts';
 
 /** The primary's view of the workers. */
-export type Supervisor = Readonly<{
+type Supervisor = Readonly<{
   /**
    * Resolves with the port when all are ready; from then on each that dies is replaced.
    *
