@@ -1,4 +1,4 @@
-import { generateKeyPairSync, type KeyObject } from 'node:crypto';
+import { generateKeyPairSync, type KeyExportOptions, type KeyObject } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import { exportJWK, type JWK } from 'jose';
 import { readKeyMaterial } from '../../../src/keys/read-key-material.ts';
@@ -8,7 +8,7 @@ const p256 = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const ed25519 = generateKeyPairSync('ed25519');
 
 function pem(key: KeyObject, type: 'pkcs8' | 'pkcs1' | 'sec1' | 'spki'): string {
-  return key.export({ format: 'pem', type } as Parameters<KeyObject['export']>[0]) as string;
+  return String(key.export({ format: 'pem', type } as KeyExportOptions<'pem'>));
 }
 const json = async (key: KeyObject, more: JWK = {}) => JSON.stringify({ ...(await exportJWK(key)), ...more });
 
