@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { decodeJwt } from 'jose';
 import { asSuperuser } from '../harness/database.ts';
 import { type DatabaseWay, openDatabaseWay } from '../harness/database-way.ts';
 import { createServiceClient, createTestApi, type TestClient } from '../harness/factories.ts';
@@ -44,8 +45,10 @@ async function warnings(): Promise<unknown> {
 }
 
 /** An API that is new to the node, and a client for it. */
-async function registerSomething(): Promise<{ client: TestClient; scope: string }> {
-  const api = await createTestApi(changing.domains);
+async function registerSomething(
+  tokenFormat: 'jwt' | 'opaque' = 'opaque',
+): Promise<{ client: TestClient; scope: string }> {
+  const api = await createTestApi(changing.domains, { tokenFormat });
   const scope = api.scopes[0]?.scope ?? '';
   return { client: await createServiceClient(changing.domains, scope), scope };
 }
@@ -72,6 +75,28 @@ test('with the connection that listens for changes cut, a node warns, stays read
   await until('the warning ends', async () => (await warnings()) === undefined);
   const afterwards = await registerSomething();
   await until('a change is honoured', () => isHonoured(afterwards));
+});
+
+test('with the connection that listens cut, a revocation that nobody told of is in force within a second', async () => {
+  const { client, scope } = await registerSomething('jwt');
+  await until('the client is known', () => isHonoured({ client, scope }));
+  const [one, rest] = [
+    await serviceToken(server.address, client, { scope }),
+    await serviceToken(server.address, client, { scope }),
+  ];
+  await way.cut();
+  await until('the node warns', async () => (await warnings()) !== undefined);
+  const isDead = async (token: string) => !(await isActive(server.address, client, token));
+
+  const { jti = '', exp = 0 } = decodeJwt(one);
+  await changing.domains.revocations.revokeToken(jti, exp);
+  await until('the token is dead', () => isDead(one), 1_000);
+  expect(await isDead(rest)).toBe(false);
+  await changing.domains.endAccess({ clientId: client.id });
+  await until('every token of the client is dead', () => isDead(rest), 1_000);
+  expect(await isDead(await serviceToken(server.address, client, { scope }))).toBe(false);
+  await way.open();
+  await until('the warning ends', async () => (await warnings()) === undefined);
 });
 
 test('a listening connection that PostgreSQL ends is made again by itself', async () => {

@@ -13,6 +13,7 @@ import {
   redeem,
   refresh,
   revoke,
+  serviceToken,
   userinfo,
 } from '../harness/token-requests.ts';
 import { until } from '../harness/until.ts';
@@ -21,7 +22,7 @@ const log = recordingLogger();
 let server: TestServer;
 let databaseName: string;
 let client: TestClient;
-let tokens: { access: string; refresh: string; jwt: string };
+let tokens: { access: string; refresh: string; jwt: string; ownJwt: string };
 let left: { code: string; verifier: string };
 let person: Person;
 let credentials: { login: string; password: string };
@@ -55,6 +56,7 @@ beforeEach(async () => {
     access: String(opaque.access_token),
     refresh: String(opaque.refresh_token),
     jwt: String(jwt.access_token),
+    ownJwt: await serviceToken(issuer, client, { scope }),
   };
   left = await codeFor(issuer, client, credentials, { person });
   expect(await isActive(issuer, client, tokens.jwt)).toBe(true);
@@ -94,6 +96,8 @@ const requests = (): Record<string, () => Promise<Answer>> => {
     'redemption of no code': () => redeem(issuer, client, 'x'.repeat(43), left.verifier),
     refresh: () => refresh(issuer, client, tokens.refresh),
     'revocation of a token': () => revoke(issuer, client, tokens.access),
+    'revocation of a person’s JWT': () => revoke(issuer, client, tokens.jwt),
+    'revocation of a client’s JWT': () => revoke(issuer, client, tokens.ownJwt),
     'revocation of nothing known': () => revoke(issuer, client, 'x'.repeat(43)),
     userinfo: () => userinfo(issuer, tokens.access),
     'a client that is not remembered': () => introspect(issuer, { id: 'unheard-of', secret: 'x' }, tokens.access),
@@ -109,6 +113,36 @@ describe('while the database is away', () => {
       const answer = await send();
       if (what === 'a wrong secret' && answer.status === 401) continue;
       expectUnavailable(answer, what);
+    }
+  });
+
+  test('a client’s own JWT, of which nothing is stored, is called neither within a second', async () => {
+    const { issuer } = server;
+    expect(await isActive(issuer, client, tokens.ownJwt)).toBe(true);
+    await takeAway();
+    await until(
+      'it is no longer answered',
+      async () => (await introspect(issuer, client, tokens.ownJwt)).status === 503,
+      1_000,
+    );
+    expectUnavailable(await introspect(issuer, client, tokens.ownJwt), 'introspection of a client’s JWT');
+    await restore();
+    await until(
+      'it is alive again',
+      async () => (await introspect(issuer, client, tokens.ownJwt)).body.active === true,
+    );
+  });
+
+  test('a JWT whose revocation could not be written is alive afterwards, and can be revoked then', async () => {
+    const { issuer } = server;
+    await takeAway();
+    for (const token of [tokens.jwt, tokens.ownJwt])
+      expectUnavailable(await revoke(issuer, client, token), 'revocation');
+    await restore();
+    for (const token of [tokens.jwt, tokens.ownJwt]) {
+      await until('it is alive again', async () => (await introspect(issuer, client, token)).body.active === true);
+      expect((await revoke(issuer, client, token)).status).toBe(200);
+      expect(await isActive(issuer, client, token)).toBe(false);
     }
   });
 
