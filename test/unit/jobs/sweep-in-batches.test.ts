@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { sweepInBatches } from '../../../src/jobs/sweep-in-batches.ts';
+import { realPace, sweepInBatches } from '../../../src/jobs/sweep-in-batches.ts';
 
 function store(rows: number) {
   const batches: number[] = [];
@@ -42,5 +42,47 @@ describe('a sweep', () => {
       return sweep(batchSize);
     };
     expect(await sweepInBatches({ batchSize: 10, sweep: sweepAndStop, signal: stopping.signal })).toBe(20);
+  });
+
+  test('rests after every full batch for as long as the batch took', async () => {
+    const rests: number[] = [];
+    let now = 0;
+    const left = store(25);
+    const durations = [7, 30, 4];
+    await sweepInBatches({
+      batchSize: 10,
+      signal,
+      sweep(batchSize) {
+        now += durations[left.batches.length] ?? 0;
+        return left.sweep(batchSize);
+      },
+      pace: {
+        now: () => now,
+        async rest(milliseconds) {
+          rests.push(milliseconds);
+        },
+      },
+    });
+    expect(rests).toEqual([7, 30]);
+  });
+
+  test('that is told to stop while it rests ends at once', async () => {
+    const stopping = new AbortController();
+    let now = 0;
+    const { sweep } = store(100);
+    const swept = sweepInBatches({
+      batchSize: 10,
+      signal: stopping.signal,
+      sweep,
+      pace: {
+        // An hour for every batch.
+        now: () => (now += 1_800_000),
+        rest(milliseconds, restSignal) {
+          queueMicrotask(() => stopping.abort());
+          return realPace.rest(milliseconds, restSignal);
+        },
+      },
+    });
+    expect(await swept).toBe(10);
   });
 });
