@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { makeProofKeyPair, proofOf, requestWithProof } from '../harness/dpop.ts';
 import {
   createServiceClient,
   createTestAccount,
@@ -24,8 +25,8 @@ export async function serverSecrets({ domains, keyEncryptionKey }: TestServer): 
   domains.cookieKeys().forEach((key, index) => {
     secrets.set(`cookie key ${index}`, key);
   });
-  const { csrfKey, pseudonymKey, userCodeKey } = domains.serverSecrets.current();
-  for (const [name, key] of Object.entries({ csrfKey, pseudonymKey, userCodeKey })) {
+  const { artifactSealer: _sealer, cookieKeys: _keys, ...keys } = domains.serverSecrets.current();
+  for (const [name, key] of Object.entries(keys)) {
     secrets.set(name, Buffer.from(key).toString('base64url'));
   }
   const { privateJwks } = await domains.signingKeys.load();
@@ -116,6 +117,7 @@ export async function runEverything(server: TestServer): Promise<WholeRun> {
   const revoked = keep('revoked token', await serviceToken(issuer, service, { resource: opaqueApi.identifier }));
   await revoke(issuer, service, revoked);
   await assertionToken(server, scopesOf(opaqueApi), opaqueApi.identifier, keep);
+  await boundToken(issuer, service, opaqueApi.identifier, keep);
 
   // Left pending: a sign-out that waits for its button, a sign-in that waits for its password, a device's code.
   await person.open(`${issuer}/logout?${new URLSearchParams({ id_token_hint: idToken, client_id: client.id })}`);
@@ -174,6 +176,21 @@ async function assertionToken(
     resource,
   });
   keep('token by assertion', body.access_token);
+}
+
+/** A token bound to a key (RFC 9449): with the proof in hand a thief could make no use of it, and it is kept all the same. */
+async function boundToken(
+  issuer: string,
+  service: TestClient,
+  resource: string,
+  keep: (name: string, value: unknown) => string,
+): Promise<void> {
+  const keys = await makeProofKeyPair();
+  const htu = `${issuer}/token`;
+  const refused = keep('DPoP proof without a nonce', await proofOf(keys, { htu }));
+  const { nonce } = await requestWithProof(issuer, service, refused, { resource });
+  const proof = keep('DPoP proof', await proofOf(keys, { htu, nonce }));
+  keep('bound token', (await requestWithProof(issuer, service, proof, { resource })).body.access_token);
 }
 
 /** Signs in from a new browser. @returns where the app is called back */

@@ -56,6 +56,16 @@ describe('a page of an origin that the client registered', () => {
     expect(response.headers.get('access-control-allow-credentials')).toBeNull();
   });
 
+  test('may send a DPoP proof, and read the nonce that it has to bear', async () => {
+    const response = await fetch(`${server.issuer}/token`, {
+      method: 'OPTIONS',
+      headers: { origin: ORIGIN, 'access-control-request-method': 'POST', 'access-control-request-headers': 'dpop' },
+    });
+    expect(response.headers.get('access-control-allow-headers')).toMatch(/dpop/i);
+    const answer = await redeemFrom(ORIGIN);
+    expect(answer.headers.get('access-control-expose-headers')).toMatch(/dpop-nonce/i);
+  });
+
   test('may redeem a code and read userinfo', async () => {
     const response = await redeemFrom(ORIGIN);
     expect(response.status).toBe(200);

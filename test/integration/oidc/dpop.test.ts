@@ -1,7 +1,7 @@
-import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT } from 'jose';
+import { calculateJwkThumbprint, exportJWK } from 'jose';
 import * as oidc from 'openid-client';
+import { makeProofKeyPair, type ProofKeyPair, proofOf, requestWithProof } from '../../harness/dpop.ts';
 import {
   createServiceClient,
   createTestAccount,
@@ -31,37 +31,15 @@ afterAll(async () => {
   await first.close();
 });
 
-type KeyPair = Awaited<ReturnType<typeof generateKeyPair>>;
-const makeKeyPair = () => generateKeyPair('ES256', { extractable: true });
-const thumbprintOf = async ({ publicKey }: KeyPair) => calculateJwkThumbprint(await exportJWK(publicKey));
+const thumbprintOf = async ({ publicKey }: ProofKeyPair) => calculateJwkThumbprint(await exportJWK(publicKey));
 
-/** A proof as a client makes it by hand (RFC 9449, section 4.2). */
-async function proofOf(
-  { publicKey, privateKey }: KeyPair,
-  claims: { htm?: string; htu?: string; nonce?: string | undefined; accessToken?: string; jti?: string },
-): Promise<string> {
-  const { accessToken, jti = randomBytes(12).toString('hex'), ...rest } = claims;
-  const ath = accessToken && createHash('sha256').update(accessToken).digest('base64url');
-  return new SignJWT({ htm: 'POST', htu: `${first.issuer}/token`, ...rest, ...(ath && { ath }) })
-    .setProtectedHeader({ alg: 'ES256', typ: 'dpop+jwt', jwk: await exportJWK(publicKey) })
-    .setIssuedAt()
-    .setJti(jti)
-    .sign(privateKey);
-}
+/** A proof for the token endpoint, which all nodes call the same. */
+const proofFor = (keys: ProofKeyPair, claims: Partial<Parameters<typeof proofOf>[1]>) =>
+  proofOf(keys, { htu: `${first.issuer}/token`, ...claims });
+const request = (node: TestServer, client: TestClient, proof: string) => requestWithProof(node.address, client, proof);
 
-/** Client credentials with a proof, at one of the nodes. */
-async function request(node: TestServer, client: TestClient, proof: string) {
-  const response = await fetch(`${node.address}/token`, {
-    method: 'POST',
-    headers: { dpop: proof, authorization: `Basic ${Buffer.from(`${client.id}:${client.secret}`).toString('base64')}` },
-    body: new URLSearchParams({ grant_type: 'client_credentials' }),
-  });
-  const body = (await response.json()) as Record<string, unknown>;
-  return { status: response.status, body, nonce: response.headers.get('dpop-nonce') ?? undefined };
-}
-
-async function nonceOf(node: TestServer, client: TestClient, keys: KeyPair): Promise<string> {
-  const { nonce } = await request(node, client, await proofOf(keys, {}));
+async function nonceOf(node: TestServer, client: TestClient, keys: ProofKeyPair): Promise<string> {
+  const { nonce } = await request(node, client, await proofFor(keys, {}));
   if (nonce === undefined) throw new Error('no nonce was given');
   return nonce;
 }
@@ -79,11 +57,11 @@ function discover(client: TestClient): Promise<oidc.Configuration> {
 
 describe('a certified client library', () => {
   test.each(['jwt', 'opaque'] as const)(
-    'gets a %s token bound to its key by client credentials, after a challenge that it answers by itself',
+    'gets a token in %s format bound to its key by client credentials, after a challenge that it answers by itself',
     async (format) => {
       const client = await service(format);
       const configuration = await discover(client);
-      const keys = await makeKeyPair();
+      const keys = await makeProofKeyPair();
       const DPoP = oidc.getDPoPHandle(configuration, keys);
       const tokens = await oidc.clientCredentialsGrant(configuration, undefined, { DPoP });
       expect(tokens.token_type).toBe('dpop');
@@ -97,7 +75,7 @@ describe('a certified client library', () => {
     const client = await createTestClient(first.domains, { metadata: { dpop_bound_access_tokens: true } });
     const account = await createTestAccount(first.domains);
     const configuration = await discover(client);
-    const keys = await makeKeyPair();
+    const keys = await makeProofKeyPair();
     const DPoP = oidc.getDPoPHandle(configuration, keys);
     const pkceCodeVerifier = oidc.randomPKCECodeVerifier();
     const url = oidc.buildAuthorizationUrl(configuration, {
@@ -113,7 +91,7 @@ describe('a certified client library', () => {
     const sub = account.account.id;
     expect(await oidc.fetchUserInfo(configuration, tokens.access_token, sub, { DPoP })).toMatchObject({ sub });
     await expect(oidc.fetchUserInfo(configuration, tokens.access_token, sub)).rejects.toThrow();
-    const other = oidc.getDPoPHandle(configuration, await makeKeyPair());
+    const other = oidc.getDPoPHandle(configuration, await makeProofKeyPair());
     await expect(oidc.fetchUserInfo(configuration, tokens.access_token, sub, { DPoP: other })).rejects.toThrow();
 
     const refreshed = await oidc.refreshTokenGrant(configuration, tokens.refresh_token ?? '', undefined, { DPoP });
@@ -129,17 +107,17 @@ describe('a certified client library', () => {
 describe('a proof', () => {
   test('without a nonce is answered with one; with it, it is good', async () => {
     const client = await service();
-    const keys = await makeKeyPair();
-    const refused = await request(first, client, await proofOf(keys, {}));
+    const keys = await makeProofKeyPair();
+    const refused = await request(first, client, await proofFor(keys, {}));
     expect(refused).toMatchObject({ status: 400, body: { error: 'use_dpop_nonce' }, nonce: expect.any(String) });
-    const good = await request(first, client, await proofOf(keys, { nonce: refused.nonce }));
+    const good = await request(first, client, await proofFor(keys, { nonce: refused.nonce }));
     expect(good).toMatchObject({ status: 200, body: { token_type: 'DPoP' } });
   });
 
   test('is good once, on whichever node it comes again', async () => {
     const client = await service();
-    const keys = await makeKeyPair();
-    const proof = await proofOf(keys, { nonce: await nonceOf(first, client, keys) });
+    const keys = await makeProofKeyPair();
+    const proof = await proofFor(keys, { nonce: await nonceOf(first, client, keys) });
     expect((await request(first, client, proof)).status).toBe(200);
     for (const node of [first, second]) {
       expect(await request(node, client, proof)).toMatchObject({
@@ -151,8 +129,8 @@ describe('a proof', () => {
 
   test('is good once, of many that come at once', async () => {
     const client = await service();
-    const keys = await makeKeyPair();
-    const proof = await proofOf(keys, { nonce: await nonceOf(first, client, keys) });
+    const keys = await makeProofKeyPair();
+    const proof = await proofFor(keys, { nonce: await nonceOf(first, client, keys) });
     const answers = await Promise.all(
       Array.from({ length: 10 }, (_, index) => request(index % 2 === 0 ? first : second, client, proof)),
     );
@@ -161,14 +139,14 @@ describe('a proof', () => {
 
   test('for another address, of another method or by another key than it shows is refused', async () => {
     const client = await service();
-    const keys = await makeKeyPair();
+    const keys = await makeProofKeyPair();
     const nonce = await nonceOf(first, client, keys);
-    const otherKey = { ...keys, privateKey: (await makeKeyPair()).privateKey };
+    const otherKey = { ...keys, privateKey: (await makeProofKeyPair()).privateKey };
     const proofs = [
-      await proofOf(keys, { nonce, htu: `${first.issuer}/introspect` }),
-      await proofOf(keys, { nonce, htu: 'https://other.example.com/token' }),
-      await proofOf(keys, { nonce, htm: 'GET' }),
-      await proofOf(otherKey, { nonce }),
+      await proofFor(keys, { nonce, htu: `${first.issuer}/introspect` }),
+      await proofFor(keys, { nonce, htu: 'https://other.example.com/token' }),
+      await proofFor(keys, { nonce, htm: 'GET' }),
+      await proofFor(otherKey, { nonce }),
     ];
     for (const proof of proofs) {
       expect(await request(first, client, proof)).toMatchObject({ status: 400, body: { error: 'invalid_dpop_proof' } });
@@ -179,17 +157,17 @@ describe('a proof', () => {
 describe('nonces', () => {
   test('of one node are good at the other', async () => {
     const client = await service();
-    const keys = await makeKeyPair();
+    const keys = await makeProofKeyPair();
     const nonce = await nonceOf(first, client, keys);
-    expect((await request(second, client, await proofOf(keys, { nonce }))).status).toBe(200);
+    expect((await request(second, client, await proofFor(keys, { nonce }))).status).toBe(200);
   });
 
   test('from before their secret was replaced are answered with a new one, on every node, and that is good', async () => {
     const client = await service();
     const configuration = await discover(client);
-    const DPoP = oidc.getDPoPHandle(configuration, await makeKeyPair());
+    const DPoP = oidc.getDPoPHandle(configuration, await makeProofKeyPair());
     await oidc.clientCredentialsGrant(configuration, undefined, { DPoP });
-    const keys = await makeKeyPair();
+    const keys = await makeProofKeyPair();
     const old = await nonceOf(first, client, keys);
 
     // One is announced, and then takes over.
@@ -199,13 +177,13 @@ describe('nonces', () => {
       const refused = await until(
         'the old nonce is refused',
         async () => {
-          const answer = await request(node, client, await proofOf(keys, { nonce: old }));
+          const answer = await request(node, client, await proofFor(keys, { nonce: old }));
           return answer.status === 400 && answer;
         },
         SEEN_WITHIN_MS,
       );
       expect(refused).toMatchObject({ body: { error: 'use_dpop_nonce' }, nonce: expect.any(String) });
-      expect((await request(node, client, await proofOf(keys, { nonce: refused.nonce }))).status).toBe(200);
+      expect((await request(node, client, await proofFor(keys, { nonce: refused.nonce }))).status).toBe(200);
     }
     // The library still has the nonce of before, and mends it by itself.
     expect((await oidc.clientCredentialsGrant(configuration, undefined, { DPoP })).token_type).toBe('dpop');
