@@ -23,6 +23,8 @@ export type TestServerOptions = {
   environment?: Record<string, string>;
   /** Another server's database, to be a second node of it. */
   node?: Pick<TestServer, 'databaseUrl' | 'keyEncryptionKey'>;
+  /** Another way to the database for the connection that listens. */
+  listenUrl?: string;
   clock?: Clock;
   logger?: Logger;
 };
@@ -49,7 +51,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const database = openDatabase({ url: databaseUrl, poolSize: config.database.poolSize, logger });
   const domains = await composeDomains(config, {
     logger,
-    opened: { database, directUrl: databaseUrl, close: () => database.close() },
+    opened: { database, directUrl: options.listenUrl ?? databaseUrl, close: () => database.close() },
     actor: { kind: 'system' },
     ...(options.clock === undefined ? undefined : { clock: options.clock }),
   });
