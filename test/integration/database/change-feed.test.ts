@@ -117,6 +117,44 @@ describe('a message that is no change', () => {
   });
 });
 
+describe('a channel that is heard', () => {
+  const notify = (channel: string, message: string) => knex.raw('select pg_notify(?, ?)', [channel, message]);
+
+  test('brings its own messages alone, and says when some may have been missed', async () => {
+    const listener = feed();
+    const heard: Record<'ours' | 'theirs', (string | undefined)[]> = { ours: [], theirs: [] };
+    listener.hear('ours', (message) => void heard.ours.push(message));
+    listener.hear('theirs', (message) => void heard.theirs.push(message));
+    await listener.start();
+    await notify('ours', 'one');
+    await notify('theirs', '');
+    await notify("nobody's", 'lost');
+    await notify('ours', 'two');
+    await until('all is heard', () => heard.ours.includes('two'));
+    expect(heard).toEqual({ ours: [undefined, 'one', 'two'], theirs: [undefined, ''] });
+
+    await endListeningConnection();
+    await until('it does not listen, and said so', () => heard.ours.length >= 4);
+    expect(heard.ours[3]).toBeUndefined();
+    await until('it listens again, and said so', () => heard.ours.length >= 5 && listener.isListening());
+    await notify('ours', 'three');
+    await until('it is heard', () => heard.ours.includes('three'));
+    expect(heard.ours.slice(3)).toEqual([undefined, undefined, 'three']);
+  });
+
+  test('is told of a connection that has fallen silent when that is noticed', async () => {
+    const way = await openDatabaseWay(testDatabase.url);
+    const listener = feed(way.url);
+    const heard: (string | undefined)[] = [];
+    listener.hear('ours', (message) => void heard.push(message));
+    await listener.start();
+    way.silence();
+    await until('it is told', () => heard.length === 2);
+    expect(listener.isListening()).toBe(false);
+    await way.cut();
+  });
+});
+
 describe('a change whose message is lost', () => {
   /** The promise is a second; the rest is for a busy machine. */
   const SEEN_WITHIN_MS = 2_000;

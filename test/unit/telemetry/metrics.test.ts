@@ -70,6 +70,22 @@ describe('metrics', () => {
     }
   });
 
+  test('what the token store asked the database, and what its cache spared it, are read when the metrics are', async () => {
+    let counts = { statements: { 'artifacts-tokens': 2, 'artifacts-upsert': 5 }, cache: { hits: 90, misses: 10 } };
+    metrics.watchArtifacts(() => counts);
+    for (let scrape = 0; scrape < 2; scrape += 1) {
+      expect(await series('tessera_artifact_statements_total')).toEqual([
+        'tessera_artifact_statements_total{statement="artifacts-tokens"} 2',
+        'tessera_artifact_statements_total{statement="artifacts-upsert"} 5',
+      ]);
+    }
+    counts = { ...counts, cache: { hits: 91, misses: 10 } };
+    expect(await series('tessera_token_cache_lookups_total')).toEqual([
+      'tessera_token_cache_lookups_total{outcome="hit"} 91',
+      'tessera_token_cache_lookups_total{outcome="miss"} 10',
+    ]);
+  });
+
   test('pools are read when the metrics are', async () => {
     const pool = { totalCount: 7, idleCount: 3, waitingCount: 2 };
     const tarn = { numUsed: () => 4, numFree: () => 1, numPendingAcquires: () => 9 };
