@@ -377,16 +377,16 @@ export async function composeServer(
         ...config.sweep,
         sweeps: [
           {
-            name: 'artifacts',
-            sweep: (batchSize) => sweepExpiredArtifacts({ pool: database.pool, clock, batchSize }),
-          },
-          {
             name: 'successors of refresh tokens',
             sweep: (batchSize) =>
               wipeSuccessors({ pool: database.pool, leewaySeconds: config.lifetimes.refreshLeewaySeconds, batchSize }),
           },
           { name: 'revocations', sweep: domains.revocations.sweep },
           { name: 'sign-in attempts', sweep: limits.sweep },
+          {
+            name: 'artifacts',
+            sweep: (batchSize) => sweepExpiredArtifacts({ pool: database.pool, clock, batchSize }),
+          },
         ],
       }),
       {

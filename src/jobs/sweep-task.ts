@@ -19,14 +19,14 @@ const RUN_SHARE = 0.8;
 const LONGEST_RUN_SECONDS = 600;
 const MS_PER_SECOND = 1_000;
 
-/** How long one run may go on with one kind of rows, so that a backlog of one leaves time for the others. */
-export function sweepLimitMs(intervalSeconds: number, sweeps: number): number {
-  const runMs = Math.min(intervalSeconds * RUN_SHARE, LONGEST_RUN_SECONDS) * MS_PER_SECOND;
-  return Math.floor(runMs / Math.max(1, sweeps));
+/** How long one run may take, in milliseconds. */
+export function sweepRunMs(intervalSeconds: number): number {
+  return Math.floor(Math.min(intervalSeconds * RUN_SHARE, LONGEST_RUN_SECONDS) * MS_PER_SECOND);
 }
 
 /**
- * Removes what has expired, one kind of rows after the other.
+ * Removes what has expired, one kind of rows after the other. A backlog of one leaves time for the others: each may take an
+ * equal part of the time that those before it left, so that what has most to do is best named last.
  *
  * @param options.sweeps one that fails is logged, and keeps none of the others from being done
  */
@@ -37,13 +37,15 @@ export function sweepTask(options: {
   sweeps: readonly Sweep[];
 }): Task {
   const { logger, intervalSeconds, batchSize, sweeps } = options;
-  const limitMs = sweepLimitMs(intervalSeconds, sweeps.length);
   return {
     name: 'sweep-expired',
     intervalSeconds,
     async run(stopping) {
-      for (const { name, sweep } of sweeps) {
+      const endsAt = performance.now() + sweepRunMs(intervalSeconds);
+      for (const [index, { name, sweep }] of sweeps.entries()) {
         try {
+          const leftMs = Math.max(0, endsAt - performance.now());
+          const limitMs = Math.floor(leftMs / (sweeps.length - index));
           const signal = AbortSignal.any([stopping, AbortSignal.timeout(limitMs)]);
           const removed = await sweepInBatches({ batchSize, sweep, signal });
           if (removed > 0) logger.info({ sweep: name, removed }, 'what had expired was removed');
