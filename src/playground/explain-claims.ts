@@ -19,6 +19,7 @@ const meanings: Readonly<Record<string, string>> = {
   scope: 'What the token allows.',
   client_id: 'The client that the token was issued to.',
   grant_id: 'The permission that the token hangs on: when it ends, so does the token, wherever it is introspected.',
+  rev: 'The revision of the server’s revocations that it was issued under: ending all of its client or account ends it by this.',
   cnf: 'The key that the sender must prove to have.',
   name: 'Full name.',
   given_name: 'First name.',

@@ -66,7 +66,7 @@ const words: Readonly<Record<string, Words>> = {
   unsupported_token_type: {
     title: 'This kind of token is refused here',
     meaning: 'The endpoint does not handle a token of this format.',
-    advice: 'End its grant instead, for instance by revoking the refresh token.',
+    advice: 'Send a token that this server has issued as an access or refresh token.',
   },
   state_mismatch: {
     title: 'This answer is not for this browser',

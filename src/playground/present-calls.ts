@@ -168,8 +168,5 @@ function refreshNote(given: Answer, isRotated: boolean): string {
 }
 
 function revocationNote(given: Answer): string {
-  if (given.status === 200) return 'Done. The answer is empty by design (RFC 7009, section 2.2).';
-  return errorOf(given) === 'unsupported_token_type'
-    ? 'The server can’t revoke a JWT by itself. The token ends with its grant: revoke the refresh token where there is one, or let it expire.'
-    : errorNote(given);
+  return given.status === 200 ? 'Done. The answer is empty by design (RFC 7009, section 2.2).' : errorNote(given);
 }

@@ -77,6 +77,6 @@ function describeAccessToken(token: string, resource: string | undefined): strin
     return 'Opaque, and for this server’s userinfo alone, because the flow named no API. Only the server knows what it stands for.';
   }
   return token.split('.').length === 3
-    ? `A JWT for ${resource}: the API can verify it by the key set, without asking. Whether it was revoked, only introspection tells.`
+    ? `A JWT for ${resource}: the API can verify it by the key set, without asking. That it was revoked, only introspection tells: who does not ask accepts it until it expires.`
     : `Opaque, for ${resource}: the API asks introspection what it stands for, and hears at once when it was revoked.`;
 }

@@ -207,11 +207,14 @@ describe('client credentials through the playground', () => {
     expect(code(result, 'request-0')).toContain(`--data-urlencode resource=${api}`);
   });
 
-  test('give an opaque token that is dead once it is revoked', async () => {
+  test.each([
+    ['an opaque token', 'urn:demo:files', 'files:read'],
+    ['a JWT', 'urn:demo:notes', 'notes:read'],
+  ])('give %s that is dead once it is revoked', async (_what, api, scope) => {
     const person = new Person();
     const fields: [string, string][] = [
-      ['api', 'urn:demo:files'],
-      ['scope', 'files:read'],
+      ['api', api],
+      ['scope', scope],
     ];
     const result = await send(person, '/playground/client-credentials', fields);
     const revoked = await person.submit(result, { token: 'access_token' }, '/revoke');
