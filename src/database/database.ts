@@ -1,8 +1,8 @@
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
-import { AppError } from '../errors.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { isSilence } from './database-faults.ts';
+import { refuseStandby } from './primary.ts';
 
 /** `knex` for everything; `pool` for the hand-written SQL of the token store. Both are separate sets of connections. */
 export type Database = Readonly<{ knex: Knex; pool: pg.Pool; url: string; close(): Promise<void> }>;
@@ -74,18 +74,6 @@ export function openDatabase(options: {
       await Promise.all([builder.destroy(), pool.end()]);
     },
   });
-}
-
-/**
- * A standby is behind its primary, if only by a moment: a token that was just revoked would be called active. One that is
- * promoted later keeps its connections, and may; a primary becomes a standby by a restart alone, which ends them.
- *
- * @throws {AppError} `database_unavailable`
- */
-async function refuseStandby(connection: pg.ClientBase): Promise<void> {
-  const { rows } = await connection.query<{ is_standby: boolean }>('select pg_is_in_recovery() as is_standby');
-  if (rows[0]?.is_standby !== true) return;
-  throw new AppError({ code: 'database_unavailable', message: 'the database is a standby, and not the primary' });
 }
 
 /** What knex notes on a connection: its name, and why it must not be used again (as in its own lib/execution/runner.js). */

@@ -14,3 +14,4 @@ export { ensureSchema } from './ensure-schema.ts';
 export { migrateDown, migrateUp, migrationSettings, migrationStatus } from './migrate.ts';
 export { createPrivateFile, ensureDataDirectory } from './private-files.ts';
 export { assertSupportedServer, databaseTime, ping, serverVersion, takesChanges } from './server-facts.ts';
+export { openWorkPool } from './work-pool.ts';

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { PgBoss } from 'pg-boss';
+import { openWorkPool } from '../database/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 
 export type Jobs = Readonly<{
@@ -13,8 +14,6 @@ const SCHEMA = 'pgboss';
 
 /** One for the job in hand, one for the looks at the queue beside it. */
 const POOL_SIZE = 2;
-/** A handshake takes milliseconds; leaves time for one packet lost. */
-const CONNECT_TIMEOUT_MS = 3_000;
 /** Between attempts to begin while the database is away: nobody waits for scheduled work. */
 const RETRY_DELAY_MS = 2_000;
 /** What pg-boss may take to finish the work in hand, and when we stop waiting for pg-boss itself. */
@@ -51,21 +50,28 @@ export function requestPeriodMs(intervalSeconds: number): number {
  * Its cron is not used: cron knows whole minutes only.
  *
  * @param databaseUrl a direct connection, as the schema `pgboss` is made and upgraded at the start
+ * @param options.answerTimeoutMs how long the database may leave a question of pg-boss unanswered
  */
-export function createJobs(options: { databaseUrl: string; logger: Logger; tasks: readonly Task[] }): Jobs {
+export function createJobs(options: {
+  databaseUrl: string;
+  logger: Logger;
+  tasks: readonly Task[];
+  answerTimeoutMs?: number;
+}): Jobs {
   const { logger, tasks } = options;
   const stopping = new AbortController();
-  const boss = new PgBoss({
-    connectionString: options.databaseUrl,
-    schema: SCHEMA,
-    max: POOL_SIZE,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    application_name: 'tessera jobs',
-    schedule: false,
-    registerInstance: false,
-  });
   // Without a listener an outage of the database would end the process; pg-boss goes on by itself when it is over.
-  boss.on('error', (error) => logger.warn({ err: error }, 'scheduled work met a fault'));
+  const onFault = (error: Error) => logger.warn({ err: error }, 'scheduled work met a fault');
+  // Not pg-boss's own pool, which waits for an answer for ever.
+  const pool = openWorkPool({
+    url: options.databaseUrl,
+    size: POOL_SIZE,
+    applicationName: 'tessera jobs',
+    onFault,
+    ...(options.answerTimeoutMs !== undefined && { answerTimeoutMs: options.answerTimeoutMs }),
+  });
+  const boss = new PgBoss({ db: pool, schema: SCHEMA, schedule: false, registerInstance: false });
+  boss.on('error', onFault);
   const timers: NodeJS.Timeout[] = [];
   const scheduled = new Set<string>();
   let started: Promise<void> | undefined;
@@ -135,7 +141,9 @@ export function createJobs(options: { databaseUrl: string; logger: Logger; tasks
       await started;
       clearTimers();
       await boss.stop({ graceful: true, timeout: GRACE_MS });
-    })().catch((error: unknown) => logger.warn({ err: error }, 'scheduled work did not end cleanly'));
+    })()
+      .catch((error: unknown) => logger.warn({ err: error }, 'scheduled work did not end cleanly'))
+      .then(() => pool.close());
     await Promise.race([ended, delay(STOP_LIMIT_MS, undefined, { signal: limit.signal }).catch(() => undefined)]);
     limit.abort();
   }
