@@ -313,6 +313,26 @@ describe('after the leeway', () => {
   });
 });
 
+test('a reuse that the database fails to act upon is recognised when it comes again', async () => {
+  const client = await publicClient();
+  const { parent } = await signedIn(client);
+  const child = await refreshed(client, parent);
+  await ageRotation(pool(), parent, LEEWAY_SECONDS);
+  await pool().query(`
+    create function fail() returns trigger language plpgsql as $$ begin raise 'no space left'; end $$;
+    create trigger fail_to_bury before update on artifacts for each row when (new.kind = 'Grant') execute function fail();
+    create trigger fail_to_delete before delete on artifacts for each row
+      when (old.kind = 'RefreshToken' and old.consumed_at is null) execute function fail()`);
+  try {
+    expect((await refresh(issuer, client, parent)).status).toBeGreaterThanOrEqual(500);
+  } finally {
+    await pool().query('drop function fail cascade');
+  }
+  await expectRefused(refresh(issuer, client, parent));
+  expect((await auditOf(client)).sort()).toEqual(['grant.revoked', 'token.reuse_detected']);
+  await expectRefused(refresh(issuer, client, child.refresh_token));
+});
+
 describe('without a leeway', () => {
   test('a second use ends the grant at once', async () => {
     const client = await publicClient();
