@@ -97,8 +97,10 @@ describe('the metrics of several processes', () => {
   });
 
   test('tell how many processes serve and how many died, also when there is none', async () => {
-    all.setReady(0);
+    all.setReady(2);
     all.countDeath();
+    expect(await series('tessera_workers')).toEqual(['tessera_workers 2']);
+    all.setReady(0);
     expect(await series('tessera_workers')).toEqual(['tessera_workers 0']);
     expect(await series('tessera_worker_deaths_total')).toEqual(['tessera_worker_deaths_total 1']);
   });
