@@ -1,4 +1,15 @@
-import type { KoaContextWithOIDC } from 'oidc-provider';
+import type { errors, KoaContextWithOIDC, Provider } from 'oidc-provider';
+
+const refused = new WeakSet<object>();
+
+/** Notes where the library refuses a token for being a JWT, in whatever form it then answers. */
+export function noteJwtRefusals(provider: Provider): void {
+  const note = (context: KoaContextWithOIDC, { error }: errors.OIDCProviderError) => {
+    if (error === 'unsupported_token_type') refused.add(context.req);
+  };
+  provider.on('introspection.error', note);
+  provider.on('revocation.error', note);
+}
 
 /**
  * Whether the library has refused a token for being a JWT. It does so after it has authenticated the caller, so that this
@@ -6,7 +17,5 @@ import type { KoaContextWithOIDC } from 'oidc-provider';
  * authentication has failed.
  */
 export function isRefusedJwt(context: KoaContextWithOIDC, route: 'introspection' | 'revocation'): boolean {
-  if (context.oidc?.route !== route || context.status !== 400) return false;
-  const { error } = (context.body ?? {}) as { error?: unknown };
-  return error === 'unsupported_token_type';
+  return context.oidc?.route === route && context.status === 400 && refused.has(context.req);
 }

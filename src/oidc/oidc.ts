@@ -15,6 +15,7 @@ import { failClosed } from './faults.ts';
 import { createInteractionSteps, type InteractionSteps } from './interaction-steps.ts';
 import { introspectJwt } from './introspect-jwt.ts';
 import { createJwtVerifier } from './jwt-access-token.ts';
+import { noteJwtRefusals } from './jwt-refusal.ts';
 import { noteRevision } from './jwt-revision.ts';
 import { createLivingJwtReader } from './living-jwt.ts';
 import { mayIntrospect } from './policies.ts';
@@ -32,7 +33,7 @@ export type OidcDependencies = {
   artifacts: ArtifactStore;
   revocations: Revocations;
   audit: Audit;
-  signingKeys: Pick<SigningKeys, 'load'>;
+  signingKeys: Pick<SigningKeys, 'loadAvailable'>;
   cookieKeys(): readonly string[];
   serverSecrets: Pick<RotatingServerSecrets, 'current'>;
   pages: ProviderPages;
@@ -45,7 +46,11 @@ export type OidcDependencies = {
 export type Oidc = Readonly<{
   middleware: Middleware;
   steps: InteractionSteps;
-  /** Takes over the keys and APIs as they are now; requests under way end with those before. */
+  /**
+   * Takes over the keys and APIs as they are now; requests under way end with those before.
+   *
+   * @throws what kept a key from being opened, when all others were taken over
+   */
   rebuild(): Promise<void>;
 }>;
 
@@ -53,8 +58,10 @@ export type Oidc = Readonly<{
 export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> {
   const { config, consents } = dependencies;
   const adapter = createAdapterFactory(dependencies);
+  let keyFault: unknown;
   const handle = await createProviderHandle(async () => {
-    const { privateJwks, publicJwks, algorithms } = await dependencies.signingKeys.load();
+    const { privateJwks, publicJwks, algorithms, fault } = await dependencies.signingKeys.loadAvailable();
+    keyFault = fault;
     const inputs = {
       ...dependencies,
       adapter,
@@ -69,6 +76,7 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
     provider.proxy = true;
     compareSecretsByDigest(provider, dependencies.clients);
     listenForAudit(provider, dependencies.audit);
+    noteJwtRefusals(provider);
     provider.on('server_error', (context, error) => {
       outcomeOf(context.req).fault = error;
     });
@@ -85,10 +93,15 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
     provider.use(revokeJwt(provider, { ...dependencies, read }));
     return provider;
   });
+  if (keyFault !== undefined) throw keyFault;
   return {
     middleware: handle.middleware,
     steps: createInteractionSteps({ provider: handle.current, consents }),
-    rebuild: handle.rebuild,
+    async rebuild() {
+      await handle.rebuild();
+      // What can be honoured is; the rest is tried again by who asked for it.
+      if (keyFault !== undefined) throw keyFault;
+    },
   };
 }
 

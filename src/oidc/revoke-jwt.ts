@@ -29,6 +29,7 @@ export function revokeJwt(provider: Provider, revocation: Revocation) {
         mayRevoke(client, { clientId: living.claims.client_id });
       } catch (error) {
         if (!(error instanceof errors.OIDCProviderError)) throw error;
+        context.type = 'json';
         context.body = { error: error.error, error_description: error.error_description };
         return;
       }

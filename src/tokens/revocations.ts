@@ -14,7 +14,7 @@ import {
 } from './revocations-store.ts';
 
 /** What a stateless token says of itself, once its signature was verified. */
-export type StatelessToken = {
+type StatelessToken = {
   jti: string;
   /** Whom it was issued to. */
   clientId: string;

@@ -252,6 +252,32 @@ describe('there is nothing to revoke, and no error', () => {
   });
 });
 
+test.each(FORMATS)(
+  'a caller that would rather have a page gets the same verdict on a token in %s format',
+  async (format) => {
+    const setup = await setUp(format);
+    const token = await clientToken(setup);
+    const ask = async (path: string) => {
+      const response = await fetch(`${server.issuer}${path}`, {
+        method: 'POST',
+        headers: {
+          accept: 'text/html',
+          authorization: `Basic ${Buffer.from(`${setup.client.id}:${setup.client.secret}`).toString('base64')}`,
+        },
+        body: new URLSearchParams({ token }),
+      });
+      const [type] = (response.headers.get('content-type') ?? '').split(';');
+      return { status: response.status, type, text: await response.text() };
+    };
+    const isActiveIn = ({ text }: { text: string }) => (JSON.parse(text) as { active: boolean }).active;
+    const before = await ask('/introspect');
+    expect(before).toMatchObject({ status: 200, type: 'application/json' });
+    expect(isActiveIn(before)).toBe(true);
+    expect(await ask('/revoke')).toEqual({ status: 200, type: 'text/plain', text: '' });
+    expect(isActiveIn(await ask('/introspect'))).toBe(false);
+  },
+);
+
 test('what a JWT is ended by is our own affair: introspection shows neither its grant nor its revision', async () => {
   const setup = await setUp('jwt');
   await revoke(server.issuer, setup.client, await clientToken(setup));

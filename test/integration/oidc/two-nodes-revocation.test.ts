@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
+import { json } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import type { Account } from '../../../src/accounts/index.ts';
@@ -169,6 +172,30 @@ describe.each(Array.from({ length: ROUNDS }, (_, index) => index + 1))(
     });
   },
 );
+
+test('a token is dead whose request was under way when all of its client ended', async () => {
+  const { client } = await begin();
+  const body = `grant_type=client_credentials&scope=${encodeURIComponent(scope)}`;
+  const asked = request(`${first.address}/token`, {
+    method: 'POST',
+    auth: `${client.id}:${client.secret}`,
+    headers: {
+      'content-type': 'application/x-www-form-urlencoded',
+      'content-length': String(body.length),
+      // The answer to this tells that the request has reached the server.
+      expect: '100-continue',
+    },
+  });
+  asked.flushHeaders();
+  await once(asked, 'continue');
+  asked.write(body.slice(0, 10));
+  await first.domains.endAccess({ clientId: client.id });
+  asked.end(body.slice(10));
+  const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+  const { access_token } = (await json(answer)) as { access_token: string };
+  await expectDeadAtBoth(client, { jwt: access_token });
+  expect(await isActive(first.address, client, await serviceToken(first.address, client, { scope }))).toBe(true);
+});
 
 test('a client that is deleted leaves nothing alive to the one that gets its id', async () => {
   const { client, ofClient, ofPerson } = await begin();
