@@ -2,14 +2,24 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { decodeJwt } from 'jose';
+import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { asSuperuser } from '../harness/database.ts';
 import { type DatabaseWay, openDatabaseWay } from '../harness/database-way.ts';
-import { createServiceClient, createTestApi, type TestClient } from '../harness/factories.ts';
+import {
+  createServiceClient,
+  createTestAccount,
+  createTestApi,
+  createTestClient,
+  type TestClient,
+} from '../harness/factories.ts';
+import { signInForTokens } from '../harness/flows.ts';
 import { type ServerProcess, startServerProcess } from '../harness/process.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
 import { clientCredentials, isActive, serviceToken } from '../harness/token-requests.ts';
 import { until } from '../harness/until.ts';
+
+/** The promise is a second; the rest is for a busy machine. */
+const SEEN_WITHIN_MS = 2_000;
 
 /** Where changes are made; `server` is the other node, which hears of them by way of `way`. */
 let changing: TestServer;
@@ -95,6 +105,31 @@ test('with the connection that listens cut, a revocation that nobody told of is 
   await changing.domains.endAccess({ clientId: client.id });
   await until('every token of the client is dead', () => isDead(rest), 1_000);
   expect(await isDead(await serviceToken(server.address, client, { scope }))).toBe(false);
+  await way.open();
+  await until('the warning ends', async () => (await warnings()) === undefined);
+});
+
+test('with the connection that listens cut, keys that are rotated and accounts that are disabled are seen by asking', async () => {
+  const { domains } = changing;
+  const app = await createTestClient(domains);
+  const { account, ...credentials } = await createTestAccount(domains);
+  await until('the client is known', async () => (await clientCredentials(server.address, app)).status === 400);
+  const { access_token: token } = await signInForTokens(server.address, app, credentials);
+  expect(await isActive(server.address, app, token)).toBe(true);
+  await way.cut();
+  await until('the node warns', async () => (await warnings()) !== undefined);
+
+  await domains.accounts.disable(account.id);
+  await until('the token is dead', async () => !(await isActive(server.address, app, token)), SEEN_WITHIN_MS);
+
+  const rotated = await domains.signingKeys.rotate({ algorithm: 'RS256', now: true });
+  const kid = rotated.ok ? rotated.rotated[0]?.kid : undefined;
+  const { client, scope } = await registerSomething('jwt');
+  await until('the client is known', () => isHonoured({ client, scope }));
+  const { keys } = (await (await fetch(`${server.address}/jwks`)).json()) as { keys: { kid: string }[] };
+  expect(keys.map((key) => key.kid)).toContain(kid);
+  const signedBy = async () => decodeProtectedHeader(await serviceToken(server.address, client, { scope })).kid;
+  await until('the new key signs', async () => (await signedBy()) === kid, SEEN_WITHIN_MS);
   await way.open();
   await until('the warning ends', async () => (await warnings()) === undefined);
 });
