@@ -17,7 +17,7 @@ export type SealedPrivateKey = Readonly<{
 /** What of a stored key is needed to open it. */
 export type SealedSigningKey = SealedPrivateKey & Readonly<{ kid: string; algorithm: SigningAlgorithm }>;
 
-export type OpenedSigningKey = Readonly<{ privateJwk: JWK; publicJwk: JWK }>;
+export type OpenedSigningKey = Readonly<{ privateJwk: PrivateJwk; publicJwk: JWK }>;
 
 /** Seals under a new data key. @throws what the wrapper throws */
 export async function sealSigningKey(
@@ -56,37 +56,44 @@ export async function openSigningKey(wrapper: KeyWrapper, sealed: SealedSigningK
 
 /** Opens keys once. */
 export type KeyRing = Readonly<{
-  /** The keys in the order given; those that are not named any more are forgotten. @throws as `openSigningKey` does */
-  open(sealed: readonly SealedSigningKey[]): Promise<OpenedSigningKey[]>;
+  /**
+   * The keys in the order given; those that are not named any more are forgotten.
+   *
+   * @returns `fault`: why one of them could not be opened, as `openSigningKey` throws it. What was opened before under
+   *   another seal is used on; what never was is left out
+   */
+  open(sealed: readonly SealedSigningKey[]): Promise<{ keys: OpenedSigningKey[]; fault: unknown }>;
 }>;
+
+type Held = Readonly<{ identity: string; key: OpenedSigningKey }>;
 
 /**
  * Keeps opened keys in memory, so that they are used on while whoever holds the key-encryption key is away. A row that
  * differs in any part from the one that was opened is opened anew.
  */
 export function createKeyRing(wrapper: KeyWrapper): KeyRing {
-  let held = new Map<string, OpenedSigningKey>();
+  let held: ReadonlyMap<string, Held> = new Map();
 
-  async function openOne(sealed: SealedSigningKey): Promise<[string, OpenedSigningKey]> {
-    const identity = JSON.stringify([
-      sealed.kid,
-      sealed.algorithm,
-      sealed.version,
-      sealed.sealedPrivateJwk,
-      sealed.dataKey,
-    ]);
-    const known = held.get(identity);
-    if (known !== undefined) return [identity, known];
-    const privateJwk = await openSigningKey(wrapper, sealed);
-    // Derived from what was unsealed, not read from the table: who can write to the database can't publish a key.
-    return [identity, { privateJwk, publicJwk: publicPart(privateJwk) }];
+  async function openOne(sealed: SealedSigningKey): Promise<{ held: Held | undefined; fault?: unknown }> {
+    const { kid, algorithm, version, sealedPrivateJwk, dataKey } = sealed;
+    const identity = JSON.stringify([kid, algorithm, version, sealedPrivateJwk, dataKey]);
+    const known = held.get(kid);
+    if (known?.identity === identity) return { held: known };
+    try {
+      const privateJwk = await openSigningKey(wrapper, sealed);
+      // Derived from what was unsealed, not read from the table: who can write to the database can't publish a key.
+      return { held: { identity, key: { privateJwk, publicJwk: publicPart(privateJwk) } } };
+    } catch (fault) {
+      return { held: known?.key.privateJwk.alg === algorithm ? known : undefined, fault };
+    }
   }
 
   return Object.freeze({
     async open(sealed: readonly SealedSigningKey[]) {
-      const opened = await Promise.all(sealed.map(openOne));
-      held = new Map(opened);
-      return opened.map(([, key]) => key);
+      const outcomes = await Promise.all(sealed.map(openOne));
+      const opened = outcomes.flatMap((outcome) => outcome.held ?? []);
+      held = new Map(opened.map((one) => [one.key.privateJwk.kid, one]));
+      return { keys: opened.map(({ key }) => key), fault: outcomes.find(({ fault }) => fault !== undefined)?.fault };
     },
   });
 }

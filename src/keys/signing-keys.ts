@@ -34,6 +34,11 @@ export type SigningKeys = Readonly<{
    * @throws {AppError} `configuration` when KEY_ENCRYPTION_KEY does not fit, `server_error` when a row was altered
    */
   load(): Promise<SigningKeySet>;
+  /**
+   * The same for a server that runs, which goes on with what it has: `fault` says why a key can't be opened. So a key that
+   * was revoked leaves even while whoever holds the key-encryption key is away.
+   */
+  loadAvailable(): Promise<SigningKeySet & Readonly<{ fault: unknown }>>;
   /** Every key there is, revoked ones too, without private parts; and what will happen to each by itself. */
   list(): Promise<ListedSigningKey[]>;
   /** Does what of the life cycle is due, on any number of nodes at once. To be called again and again. */
@@ -48,18 +53,29 @@ export type SigningKeys = Readonly<{
   reseal(): Promise<number>;
 }>;
 
+/** In the order in which the signer takes them: a node that can't open the active key must not use an unannounced one. */
+const PUBLISHED = ['active', 'retired', 'next'] as const;
+
 /** The signing keys of all nodes on one database. */
 export function createSigningKeys(room: KeyRoom): SigningKeys {
   const ring = createKeyRing(room.wrapper);
 
-  async function load(): Promise<SigningKeySet> {
-    const published = (await readSigningKeys(room.knex)).filter((key) => key.state !== 'revoked');
-    const opened = await ring.open(published);
+  async function loadAvailable(): Promise<SigningKeySet & { fault: unknown }> {
+    const stored = await readSigningKeys(room.knex);
+    const published = PUBLISHED.flatMap((state) => stored.filter((key) => key.state === state));
+    const { keys, fault } = await ring.open(published);
     return {
-      privateJwks: opened.map(({ privateJwk }) => privateJwk),
-      publicJwks: opened.map(({ publicJwk }) => publicJwk),
+      privateJwks: keys.map(({ privateJwk }) => privateJwk),
+      publicJwks: keys.map(({ publicJwk }) => publicJwk),
       algorithms: published.filter(({ state }) => state === 'active').map(({ algorithm }) => algorithm),
+      fault,
     };
+  }
+
+  async function load(): Promise<SigningKeySet> {
+    const { fault, ...keySet } = await loadAvailable();
+    if (fault !== undefined) throw fault;
+    return keySet;
   }
 
   async function ensure(): Promise<void> {
@@ -78,6 +94,7 @@ export function createSigningKeys(room: KeyRoom): SigningKeys {
   return Object.freeze({
     ensure,
     load,
+    loadAvailable,
     list,
     advance: () => advanceSigningKeys(room),
     rotate: (options: { algorithm?: string | undefined; now?: boolean | undefined }) =>

@@ -308,6 +308,20 @@ test('keys that were opened are used on while nothing can be opened any more', a
   await nodes.pass(14 * HOUR);
   expect(await keys.rotate({})).toMatchObject({ ok: true });
   expect((await keys.load()).privateJwks).toHaveLength(4);
-  await nodes.database.database.knex('signing_keys').update({ version: 2 });
+  // Another node can: it makes a key, revokes one, seals all anew. This one takes over what it can, and tells the rest.
+  const other = nodes.node();
+  await other.rotate({ algorithm: 'ES256' });
+  const revoked = await nodes.kidOf('ES256', 'retired');
+  await other.revoke(revoked, {});
+  await other.reseal();
   await expect(keys.load()).rejects.toThrow('away');
+  const { publicJwks, algorithms, fault } = await keys.loadAvailable();
+  const [active, retired] = [await nodes.kidOf('ES256', 'active'), await nodes.kidOf('RS256', 'retired')];
+  expect(publicJwks.map(({ kid }) => kid).sort()).toEqual(
+    [active, retired, await nodes.kidOf('RS256', 'active')].sort(),
+  );
+  expect(algorithms).toHaveLength(2);
+  expect(fault).toMatchObject({ message: 'away' });
+  isAway = false;
+  expect(await keys.load()).toEqual(await other.load());
 });

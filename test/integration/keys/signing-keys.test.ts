@@ -121,7 +121,9 @@ describe('loading keys', () => {
     expect(listed.map(({ state }) => state)).toEqual(
       ['active', 'next', 'retired', 'revoked'].flatMap((state) => [state, state]),
     );
-    const kids = listed.filter(({ state }) => state !== 'revoked').map(({ kid }) => kid);
+    const kids = ['active', 'retired', 'next'].flatMap((wanted) =>
+      listed.filter(({ state }) => state === wanted).map(({ kid }) => kid),
+    );
     const { privateJwks, publicJwks } = await node().load();
     expect(privateJwks.map(({ kid }) => kid)).toEqual(kids);
     expect(publicJwks.map(({ kid }) => kid)).toEqual(kids);
