@@ -1,7 +1,7 @@
 import { type Adapter, type AdapterFactory, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import type { Clients } from '../clients/index.ts';
 import type { ArtifactKind, ArtifactPayload, ArtifactStore } from '../tokens/index.ts';
-import { endGrant } from './end-grant.ts';
+import { endGrant, endGrantOnce, endsWithGrant } from './end-grant.ts';
 import { failClosed } from './faults.ts';
 import { toProviderMetadata } from './provider-client.ts';
 import { rotatingAdapter } from './refresh-rotation.ts';
@@ -40,15 +40,21 @@ export function createAdapterFactory(stores: {
   };
 }
 
+/** What the library stored comes back as the library's. */
+type Found = Promise<AdapterPayload | undefined>;
+
 function artifactAdapter(store: ArtifactStore, kind: ArtifactKind): Adapter {
   return {
     upsert: (id, payload, ttlSeconds) =>
       failClosed(() => store.upsert(kind, id, payload as ArtifactPayload, ttlSeconds)),
-    find: (id) => failClosed(async () => (await viewOf(store).find(kind, id)) as AdapterPayload | undefined),
-    findByUid: (uid) => failClosed(async () => (await viewOf(store).findByUid(uid)) as AdapterPayload | undefined),
-    findByUserCode: (code) => failClosed(async () => (await store.findByUserCode(code)) as AdapterPayload | undefined),
-    destroy: (id) => failClosed(() => store.destroy(kind, id)),
-    revokeByGrantId: (grantId) => failClosed(() => store.revokeByGrantId(kind, grantId)),
+    find: (id) => failClosed(() => viewOf(store).find(kind, id) as Found),
+    findByUid: (uid) => failClosed(() => viewOf(store).findByUid(uid) as Found),
+    findByUserCode: (code) => failClosed(() => store.findByUserCode(code) as Found),
+    async destroy(id) {
+      if (kind === 'Grant') await endGrantOnce(store, id);
+      else if (!endsWithGrant(kind, id)) await failClosed(() => store.destroy(kind, id));
+    },
+    revokeByGrantId: (grantId) => endGrantOnce(store, grantId),
     /**
      * The library looks at `consumed` first and ignores what this answers, so the loser of a race has to be stopped
      * here, or one code would be redeemed twice.

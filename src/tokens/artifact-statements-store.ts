@@ -27,12 +27,20 @@ const EMPTIED = "payload = '{}', sealed = null, grant_id = null, client_id = nul
 const READ_COLUMNS =
   "encode(a.id, 'hex') as id, a.kind, a.payload::text as payload, a.sealed, a.consumed_at, a.expires_at";
 
-/** @returns the living among the rows asked for, in no order */
-export async function selectByIds(pool: StatementRunner, ids: readonly Buffer[]): Promise<StoredRow[]> {
+/** A parameter of type `bytea[]`: as one text it takes a fraction of what the driver makes of an array of buffers. */
+function byteaArray(hexIds: readonly string[]): string {
+  return `{${hexIds.map((hex) => `"\\\\x${hex}"`).join(',')}}`;
+}
+
+/**
+ * @param ids in hex; may repeat
+ * @returns the living among the rows asked for, each once, in no order
+ */
+export async function selectByIds(pool: StatementRunner, ids: readonly string[]): Promise<StoredRow[]> {
   const { rows } = await pool.query<StoredRow>({
     name: 'artifacts-by-id',
     text: `select ${READ_COLUMNS} from artifacts a where a.id = any($1::bytea[]) and ${IS_ALIVE}`,
-    values: [ids],
+    values: [byteaArray(ids)],
   });
   return rows;
 }
@@ -42,7 +50,7 @@ const sessionsOf = (uids: string) => `select distinct on (a.session_uid) a.sessi
     from artifacts a where a.session_uid = any(${uids}) and ${IS_ALIVE}
     order by a.session_uid, a.expires_at desc nulls first`;
 
-/** @returns by `uid` the session that was saved last */
+/** @param uids may repeat. @returns by `uid` the session that was saved last */
 export async function selectSessionsByUid(
   pool: StatementRunner,
   uids: readonly string[],
@@ -55,10 +63,11 @@ export async function selectSessionsByUid(
   return byKey(rows);
 }
 
-type KeyedRow = StoredRow & { key: string };
+/** Without a key it goes by its id. */
+type KeyedRow = StoredRow & { key: string | null };
 
 function byKey(rows: readonly KeyedRow[]): Map<string, StoredRow> {
-  return new Map(rows.map((row) => [row.key, row]));
+  return new Map(rows.map((row) => [row.key ?? row.id, row]));
 }
 
 /**
@@ -66,22 +75,23 @@ function byKey(rows: readonly KeyedRow[]): Map<string, StoredRow> {
  * end with. The key of a grant is computed as in `digestOf`. A session's `uid` is taken out of the payload as text, for
  * PostgreSQL can't read every JSON that it keeps (an escaped NUL); one taken wrongly is a row that nobody asks for.
  *
- * @returns the living by id (hex), sessions by `uid`
+ * @param ids in hex; may repeat
+ * @returns the living by id, sessions by `uid`
  */
-export async function selectTokens(pool: StatementRunner, ids: readonly Buffer[]): Promise<Map<string, StoredRow>> {
+export async function selectTokens(pool: StatementRunner, ids: readonly string[]): Promise<Map<string, StoredRow>> {
   const { rows } = await pool.query<KeyedRow>({
     name: 'artifacts-tokens',
     text: `with token as materialized (
              select ${READ_COLUMNS}, a.grant_id from artifacts a where a.id = any($1::bytea[]) and ${IS_ALIVE})
-           select id as key, id, kind, payload, sealed, consumed_at, expires_at from token
+           select null as key, id, kind, payload, sealed, consumed_at, expires_at from token
            union all
-           select encode(a.id, 'hex'), ${READ_COLUMNS} from artifacts a where a.destroyed_at is null and a.id = any(array(
+           select null, ${READ_COLUMNS} from artifacts a where a.destroyed_at is null and a.id = any(array(
              select sha256('Grant\\000'::bytea || convert_to(grant_id, 'UTF8')) from token where kind <> 'Grant'))
            union all
            (${sessionsOf(`array(
              select substring(payload from '"sessionUid":"([A-Za-z0-9_-]+)"') from token
              where payload like '%"expiresWithSession":true%')`)})`,
-    values: [ids],
+    values: [byteaArray(ids)],
   });
   return byKey(rows);
 }

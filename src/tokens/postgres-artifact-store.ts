@@ -17,6 +17,7 @@ import {
   digestOf,
   encodeArtifact,
   hashUserCode,
+  keyOf,
   lifetimeColumns,
   type StoredRow,
 } from './artifact-row.ts';
@@ -59,30 +60,24 @@ export function createPostgresArtifactStore(dependencies: {
   dropFeed?.hear(statements.DROPS_CHANNEL, (message) => cache.drop(statements.keysIn(message)));
   const running = new Set<Promise<unknown>>();
 
-  const finds = createBatcher<Buffer, StoredRow | undefined>({
+  const finds = createBatcher<string, StoredRow | undefined>({
     isFaultOfOneRow,
     async run(ids) {
-      const unique = distinct(ids, hex);
-      const byId = new Map((await statements.selectByIds(pool, unique)).map((row) => [row.id, row]));
-      return ids.map((id) => byId.get(hex(id)));
+      const byId = new Map((await statements.selectByIds(pool, ids)).map((row) => [row.id, row]));
+      return ids.map((id) => byId.get(id));
     },
   });
   const sessionFinds = createBatcher<string, StoredRow | undefined>({
     isFaultOfOneRow,
     async run(uids) {
-      const sessions = await cache.read(() =>
-        statements.selectSessionsByUid(
-          pool,
-          distinct(uids, (uid) => uid),
-        ),
-      );
+      const sessions = await cache.read(() => statements.selectSessionsByUid(pool, uids));
       return uids.map((uid) => sessions.get(uid));
     },
   });
-  const tokenFinds = createBatcher<readonly Buffer[], ReadonlyMap<string, StoredRow>>({
+  const tokenFinds = createBatcher<readonly string[], ReadonlyMap<string, StoredRow>>({
     isFaultOfOneRow,
     async run(asked) {
-      const found = await cache.read(() => statements.selectTokens(pool, distinct(asked.flat(), hex)));
+      const found = await cache.read(() => statements.selectTokens(pool, asked.flat()));
       return asked.map(() => found);
     },
   });
@@ -160,7 +155,7 @@ export function createPostgresArtifactStore(dependencies: {
 
   const endedUntil = () => isoTime(clock() + ENDED_SESSION_RETENTION_MS);
 
-  const find = async (kind: ArtifactKind, id: string) => payloadOf(await finds.submit(digestOf(kind, id)), id);
+  const find = async (kind: ArtifactKind, id: string) => payloadOf(await finds.submit(keyOf(kind, id)), id);
   const loadSession = async (uid: string) => (isStorable(uid) ? sessionFinds.submit(uid) : undefined);
 
   function payloadOf(row: StoredRow | undefined, id?: string): ArtifactPayload | undefined {

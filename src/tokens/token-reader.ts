@@ -1,6 +1,6 @@
 import type { ArtifactKind, ArtifactPayload, ArtifactStore } from './artifact.ts';
 import type { ArtifactCache } from './artifact-cache.ts';
-import { digestOf, type StoredRow } from './artifact-row.ts';
+import { keyOf, type StoredRow } from './artifact-row.ts';
 
 /** As what a presented value may be found. A value is random, so that it is one of them at the most. */
 const TOKEN_KINDS: readonly ArtifactKind[] = ['AccessToken', 'ClientCredentials', 'RefreshToken'];
@@ -9,14 +9,14 @@ const TOKEN_KINDS: readonly ArtifactKind[] = ['AccessToken', 'ClientCredentials'
  * The view of one request that verifies a token: the first look-up brings all that the others will ask for, out of the
  * cache or in one statement.
  *
- * @param parts.load the tokens of these digests with their grants and sessions, grants of these digests: by key
+ * @param parts.load by key, what has these keys, and of tokens the grants and sessions
  * @param parts.loadSession by `uid`
  * @param parts.decode the payload of a row for whoever presented `id`; undefined where it is past its retention
  * @param parts.find for kinds that verify no token
  */
 export function createTokenReader(parts: {
   cache: ArtifactCache;
-  load(ids: readonly Buffer[]): Promise<ReadonlyMap<string, StoredRow>>;
+  load(keys: readonly string[]): Promise<ReadonlyMap<string, StoredRow>>;
   loadSession(uid: string): Promise<StoredRow | undefined>;
   decode(row: StoredRow | undefined, id?: string): ArtifactPayload | undefined;
   find: ArtifactStore['find'];
@@ -27,11 +27,10 @@ export function createTokenReader(parts: {
   let companions: ReadonlyMap<string, StoredRow> | undefined;
 
   async function findToken(value: string): Promise<StoredRow | undefined> {
-    const ids = TOKEN_KINDS.map((kind) => digestOf(kind, value));
-    const keys = ids.map((id) => id.toString('hex'));
+    const keys = TOKEN_KINDS.map((kind) => keyOf(kind, value));
     const held = cache.find(keys);
     if (held !== undefined) return held;
-    companions = await load(ids);
+    companions = await load(keys);
     for (const key of keys) {
       const row = companions.get(key);
       if (row !== undefined) return row;
@@ -40,9 +39,8 @@ export function createTokenReader(parts: {
   }
 
   async function findGrant(id: string): Promise<StoredRow | undefined> {
-    const digest = digestOf('Grant', id);
-    const key = digest.toString('hex');
-    return companions?.get(key) ?? cache.find([key]) ?? (await load([digest])).get(key);
+    const key = keyOf('Grant', id);
+    return companions?.get(key) ?? cache.find([key]) ?? (await load([key])).get(key);
   }
 
   return {

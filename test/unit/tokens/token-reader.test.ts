@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
-import { digestOf } from '../../../src/tokens/artifact-row.ts';
+import { keyOf } from '../../../src/tokens/artifact-row.ts';
 import { DROPS_CHANNEL, type StatementRunner } from '../../../src/tokens/artifact-statements-store.ts';
 import { createPostgresArtifactStore } from '../../../src/tokens/index.ts';
 import { createAesSealer } from '../../integration/tokens/aes-sealer.ts';
@@ -8,8 +8,6 @@ import { createAesSealer } from '../../integration/tokens/aes-sealer.ts';
 type Statement = { name: string | undefined; ids: string[]; answer(rows: readonly object[]): void };
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
-const hexOf = (kind: 'AccessToken' | 'ClientCredentials' | 'RefreshToken' | 'Grant', value: string) =>
-  digestOf(kind, value).toString('hex');
 
 /** A store whose statements are answered when the test says so, by a database that is two tokens of one grant. */
 function heldStore() {
@@ -17,7 +15,7 @@ function heldStore() {
   const runner: StatementRunner = {
     query: <Row extends Record<string, unknown>>({ name, values }: { name?: string; values: unknown[] }) =>
       new Promise<{ rows: Row[]; rowCount: number | null }>((resolve) => {
-        const ids = (values[0] as Buffer[]).map((id) => id.toString('hex'));
+        const ids = String(values[0]).match(/[0-9a-f]{64}/g) ?? [];
         statements.push({ name, ids, answer: (rows) => resolve({ rows: rows as Row[], rowCount: rows.length }) });
       }),
   };
@@ -42,7 +40,7 @@ function heldStore() {
 }
 
 function row(kind: 'AccessToken' | 'Grant', value: string, payload: object = {}) {
-  const id = hexOf(kind, value);
+  const id = keyOf(kind, value);
   return { key: id, id, kind, payload: JSON.stringify(payload), sealed: null, consumed_at: null, expires_at: null };
 }
 
@@ -83,7 +81,7 @@ describe('a token reader', () => {
     const verified = verify(store);
     await turn();
     expect(statements.map(({ ids }) => ids.toSorted())).toEqual([
-      [hexOf('AccessToken', 't'), hexOf('ClientCredentials', 't'), hexOf('RefreshToken', 't')].toSorted(),
+      [keyOf('AccessToken', 't'), keyOf('ClientCredentials', 't'), keyOf('RefreshToken', 't')].toSorted(),
     ]);
     statements[0]?.answer([token, grant]);
     expect(await verified).toEqual(expected);
