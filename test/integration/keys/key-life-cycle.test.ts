@@ -1,7 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createChangeFeed } from '../../../src/database/index.ts';
 import { createKeyWrapper } from '../../../src/keys/index.ts';
-import { silentLogger } from '../../harness/loggers.ts';
 import { HOUR, type KeyNodes, openKeyNodes } from './key-nodes.ts';
 
 let nodes: KeyNodes;
@@ -59,8 +57,6 @@ describe('the life cycle of a key', () => {
 
   test('every change is told to the other nodes, and looking without one tells nothing', async () => {
     const { knex } = nodes.database.database;
-    const feed = createChangeFeed({ url: nodes.database.url, knex, logger: silentLogger });
-    await feed.start();
     const keys = nodes.node();
     const revision = async () => Number((await knex('revisions').where({ topic: 'keys' }).first())?.revision ?? 0);
     const steps = [
@@ -80,7 +76,6 @@ describe('the life cycle of a key', () => {
     await keys.advance();
     await keys.ensure();
     expect(await revision()).toBe(before);
-    await feed.close();
   });
 
   test('an algorithm that is added to a running fleet signs only after its announcement', async () => {
