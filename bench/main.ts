@@ -1,16 +1,23 @@
 /** `npm run bench`: measures the server against its peers and says whether every row reaches its goal. */
 import { writeFileSync } from 'node:fs';
 import { clientCredentials, flows, introspection, jwt, type Row } from './comparisons.ts';
+import { rows } from './large-table.ts';
+import { memory } from './memory.ts';
 import { type Group, HELP, type Options, readOptions } from './options.ts';
+import { profile } from './profile.ts';
 import { withConnection } from './registry.ts';
+import { removal } from './removal.ts';
 import { describeMachine, succeeds, toJson, toMarkdown, toTable } from './report.ts';
 import { openStage, type Stage } from './stage.ts';
 
-const measurements: Partial<Record<Group, (stage: Stage, options: Options) => Promise<Row[]>>> = {
+const measurements: Record<Group, (stage: Stage, options: Options) => Promise<Row[]>> = {
   'client-credentials': clientCredentials,
   introspection,
   flows,
   jwt,
+  rows,
+  removal,
+  memory,
 };
 
 async function main(): Promise<void> {
@@ -22,18 +29,19 @@ async function main(): Promise<void> {
   try {
     const machine = describeMachine(await describePostgres(stage.url));
     say(`${machine}\n`);
-    const rows: Row[] = [];
+    if (options.isProfile) return say(await profile(stage));
+    const all: Row[] = [];
     for (const group of options.groups) {
-      const measured = (await measurements[group]?.(stage, options)) ?? [];
-      rows.push(...measured);
+      const measured = await measurements[group](stage, options);
+      all.push(...measured);
       say(`${Math.round((performance.now() - startedAt) / 1_000)} s\n${toTable(measured)}\n`);
     }
-    say(`${toTable(rows)}\n`);
-    if (options.jsonFile !== undefined) writeFileSync(options.jsonFile, toJson(rows));
+    say(`${toTable(all)}\n`);
+    if (options.jsonFile !== undefined) writeFileSync(options.jsonFile, toJson(all));
     if (options.markdownFile !== undefined) {
-      writeFileSync(options.markdownFile, `${toMarkdown(rows)}\n\nMachine: ${machine}.\n`);
+      writeFileSync(options.markdownFile, `${toMarkdown(all)}\n\nMachine: ${machine}.\n`);
     }
-    if (!rows.every(succeeds)) process.exitCode = 1;
+    if (!all.every(succeeds)) process.exitCode = 1;
   } finally {
     await stage.close();
   }

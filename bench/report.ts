@@ -6,7 +6,7 @@ const GIB = 2 ** 30;
 
 /** Whether a row reached its goal, and every answer was what it must be. */
 export function succeeds(row: Row): boolean {
-  return row.failures === 0 && passes(row);
+  return row.failures === 0 && row.objection === undefined && passes(row);
 }
 
 /** What the figures were made on. @param postgres its version and settings */
@@ -25,8 +25,14 @@ function cells(row: Row): string[] {
     row.peer,
     `${ratio} [${low}, ${high}]`,
     `${row.atMost ? '≤' : '≥'} ${row.goal}`,
-    row.failures > 0 ? `FAIL: ${row.failures} wrong answers` : passes(row) ? 'pass' : 'FAIL',
+    verdictOn(row),
   ];
+}
+
+function verdictOn(row: Row): string {
+  if (succeeds(row)) return 'pass';
+  if (row.failures > 0) return `FAIL: ${row.failures} wrong answers`;
+  return row.objection === undefined ? 'FAIL' : `FAIL: ${row.objection}`;
 }
 
 /** The rows in columns, for a terminal. */

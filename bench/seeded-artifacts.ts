@@ -33,7 +33,6 @@ export function accessToken(number: number, grantNumber: number, owners: Owners)
     gty: 'authorization_code',
     scope: 'openid profile offline_access',
     claims: {},
-    extra: undefined,
     sessionUid: name('session', grantNumber).slice(0, 21),
   });
 }
@@ -46,10 +45,26 @@ export function grant(number: number, owners: Owners): SeededArtifact {
   });
 }
 
-function artifact(kind: ArtifactKind, id: string, members: ArtifactPayload): SeededArtifact {
-  const iat = Math.floor(Date.now() / 1_000);
-  const payload = { iat, exp: iat + LIFETIME_SECONDS, ...members, kind, jti: id };
-  return { kind, id, payload, ttlSeconds: LIFETIME_SECONDS };
+/** An opaque token by client credentials, issued at a moment (epoch ms). */
+export function clientToken(
+  number: number,
+  owners: Owners,
+  { at, lifetimeSeconds }: { at: number; lifetimeSeconds: number },
+): SeededArtifact {
+  const { clientId } = ownerOf(number, owners);
+  const members = { clientId, aud: 'urn:bench:opaque', scope: 'bench:opaque' };
+  return artifact('ClientCredentials', name('client token', number), members, at, lifetimeSeconds);
+}
+
+function artifact(
+  kind: ArtifactKind,
+  id: string,
+  members: ArtifactPayload,
+  at = Date.now(),
+  ttlSeconds = LIFETIME_SECONDS,
+): SeededArtifact {
+  const iat = Math.floor(at / 1_000);
+  return { kind, id, payload: { iat, exp: iat + ttlSeconds, ...members, kind, jti: id }, ttlSeconds };
 }
 
 function name(kind: string, number: number): string {
