@@ -28,6 +28,7 @@ export const HELP = `npm run bench -- [options]
   --rounds N         interleaved rounds per comparison (7 at least for a result that counts)
   --seconds S        length of one window
   --rows N           live tokens in the large table (10000000: about 20 minutes, 15 GB below the temporary folder)
+  --requests N       to each server whose memory is watched
   --json FILE        writes [{"row","ratio","low","high","goal","atMost"}]
   --markdown FILE    writes the table, the machine and the method, for docs/performance.md
   --profile          where one server's time goes, by package, instead of comparisons
@@ -49,6 +50,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
       rounds: { type: 'string' },
       seconds: { type: 'string' },
       rows: { type: 'string' },
+      requests: { type: 'string' },
       json: { type: 'string' },
       markdown: { type: 'string' },
       profile: { type: 'boolean' },
@@ -63,7 +65,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
     warmUpSeconds: base.warmUpSeconds,
     rows: positive('--rows', values.rows) ?? base.rows,
     expiredRows: base.expired,
-    memoryRequests: base.memory,
+    memoryRequests: positive('--requests', values.requests) ?? base.memory,
     jsonFile: values.json,
     markdownFile: values.markdown,
     isProfile: values.profile ?? false,
