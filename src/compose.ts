@@ -1,5 +1,6 @@
 import type { RequestListener } from 'node:http';
 import type { Knex } from 'knex';
+import type { Middleware } from 'koa';
 import packageJson from '../package.json' with { type: 'json' };
 import { type Accounts, createAccounts, createPasswordHasher } from './accounts/index.ts';
 import { createApp, viewsDirectory } from './app.ts';
@@ -32,6 +33,7 @@ import {
   createRequestLog,
   createRequestMetrics,
   createViews,
+  forwardRequest,
   healthChecks,
   observeRequests,
   trustsPeer,
@@ -311,6 +313,10 @@ export type Server = Readonly<{
   handler: RequestListener;
   /** Where it listens; known once started. */
   port(): number | undefined;
+  /** Where this worker alone listens, on loopback; absent where there is no playground. */
+  ownPort(): number | undefined;
+  /** The playground is that of the worker whose own port this is. */
+  playAt(ownPort: number | undefined): void;
   /** Where `/metrics` is; known once started, and absent from a worker. */
   metricsPort(): number | undefined;
   /** For a page of several processes. */
@@ -321,6 +327,16 @@ export type Server = Readonly<{
 
 /** Scheduled work can wait: the first moments of a node belong to the requests that it was started for. */
 const JOBS_DELAY_MS = 5_000;
+
+/** It keeps in memory what a browser does there: with several processes, that is the memory of one. */
+function playgroundOfOneProcess(playground: Middleware, elsewhere: () => number | undefined): Middleware {
+  return (context, next) => {
+    const port = elsewhere();
+    return port === undefined || !context.path.startsWith('/playground/')
+      ? playground(context, next)
+      : forwardRequest(context, port);
+  };
+}
 
 /**
  * Builds the whole server on its domains, ready to start.
@@ -412,12 +428,20 @@ export async function composeServer(
     }),
     health: createHealth({ checks: healthChecks(domains), isShuttingDown: () => isShuttingDown, clock, logger }),
     interactions: interactionRoutes({ steps: oidc.steps, accounts, apis, clients, limits, audit, csrf, pages }),
-    playground: !config.isLocal ? undefined : playgroundRoutes({ config, apis, clients, csrf, pages, clock }),
+    playground: !config.isLocal
+      ? undefined
+      : playgroundOfOneProcess(playgroundRoutes({ config, apis, clients, csrf, pages, clock }), () =>
+          playgroundPort === ownPort ? undefined : playgroundPort,
+        ),
     oidc: oidc.middleware,
   });
   const handler = app.callback();
   const listener = createListener(handler, config);
+  const ownListener =
+    isWorker && config.isLocal ? createListener(handler, { hosts: ['127.0.0.1'], port: 0, isOwn: true }) : undefined;
   let port: number | undefined;
+  let ownPort: number | undefined;
+  let playgroundPort: number | undefined;
   let metricsPort: number | undefined;
   let jobsTimer: NodeJS.Timeout | undefined;
 
@@ -430,12 +454,17 @@ export async function composeServer(
   return {
     handler,
     port: () => port,
+    ownPort: () => ownPort,
+    playAt(elsewhere) {
+      playgroundPort = elsewhere;
+    },
     metricsPort: () => metricsPort,
     metricsSnapshot: () => metrics.registry.getMetricsAsJSON(),
     work,
     async start() {
       await changes.start();
       ({ port } = await listener.listen());
+      ownPort = (await ownListener?.listen())?.port;
       if (isWorker) return;
       ({ port: metricsPort } = await metricsServer.listen());
       work();
@@ -444,6 +473,7 @@ export async function composeServer(
       isShuttingDown = true;
       clearTimeout(jobsTimer);
       await Promise.all([listener.drain(config.shutdownTimeoutSeconds), jobs.stop()]);
+      await ownListener?.drain(0);
       await metricsServer.close();
       await domains.close();
     },

@@ -27,7 +27,10 @@ export async function serveAsWorker(config: Config, logger: Logger, link: Worker
     limitSeconds: config.shutdownTimeoutSeconds + CLOSING_LIMIT_SECONDS,
     logger,
   });
-  link.ready(server.port() ?? config.port, { stop, work: server.work, metrics: server.metricsSnapshot });
+  link.ready(
+    { port: server.port() ?? config.port, ownPort: server.ownPort() },
+    { stop, work: server.work, appointed: server.playAt, metrics: server.metricsSnapshot },
+  );
 }
 
 /** For the primary to see how its workers ended, after what they may take. */

@@ -6,6 +6,7 @@
 export { type Csrf, createCsrf } from './csrf.ts';
 export { respondToErrors } from './error-responder.ts';
 export { formOf, readForm } from './form.ts';
+export { forwardRequest } from './forward-request.ts';
 export { createHealth } from './health.ts';
 export { healthChecks } from './health-checks.ts';
 export { createListener } from './listener.ts';

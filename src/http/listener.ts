@@ -31,9 +31,10 @@ const options = {
   keepAliveTimeout: KEEP_ALIVE_MS,
 };
 
+/** @param options.isOwn whether the port is this process's alone where several workers share theirs */
 export function createListener(
   handler: RequestListener,
-  { hosts, port }: { hosts: readonly string[]; port: number },
+  { hosts, port, isOwn = false }: { hosts: readonly string[]; port: number; isOwn?: boolean },
 ): Listener {
   const inHand = new Set<ServerResponse>();
   const connections = new Set<Socket>();
@@ -71,7 +72,7 @@ export function createListener(
     async listen() {
       let opened: AddressInfo | undefined;
       for (const [index, server] of servers.entries()) {
-        const outcome = await open(server, hosts[index] ?? '', opened?.port ?? port);
+        const outcome = await open(server, { host: hosts[index] ?? '', port: opened?.port ?? port, exclusive: isOwn });
         if (outcome === 'listening') opened = server.address() as AddressInfo;
       }
       if (opened === undefined) throw unusable(`HOST wants an address of this machine: ${hosts.join(', ')}`);
@@ -95,7 +96,11 @@ export function createListener(
 const NO_SUCH_ADDRESS = new Set<string | undefined>(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'ENOTFOUND']);
 
 /** An address that this machine hasn't got, such as ::1 where there is no IPv6, is passed over. */
-function open(server: Server, host: string, port: number): Promise<'listening' | 'no such address'> {
+function open(
+  server: Server,
+  place: { host: string; port: number; exclusive: boolean },
+): Promise<'listening' | 'no such address'> {
+  const { port } = place;
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (NO_SUCH_ADDRESS.has(error.code)) resolve('no such address');
@@ -104,7 +109,7 @@ function open(server: Server, host: string, port: number): Promise<'listening' |
         reject(unusable(`PORT wants a port that this user may open: not ${port}`, error));
       else reject(error);
     });
-    server.listen({ host, port }, () => resolve('listening'));
+    server.listen(place, () => resolve('listening'));
   });
 }
 

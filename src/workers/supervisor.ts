@@ -26,6 +26,7 @@ type Member = {
   readonly worker: Worker;
   /** Absent: it is still starting. */
   readyAt?: number;
+  ownPort?: number | undefined;
   /** The last round in which it told its metrics. */
   round: number;
 };
@@ -54,7 +55,7 @@ export function createSupervisor(options: {
   let earlyDeaths = 0;
   let round = 0;
   let gathering: Promise<void> | undefined;
-  let worksId: number | undefined;
+  let appointedId: number | undefined;
   let isStopping = false;
   let hasFaultyEnd = false;
 
@@ -85,13 +86,14 @@ export function createSupervisor(options: {
     } else if (report.say === 'metrics') {
       metrics.take(member.worker.id, report.snapshot);
       member.round = report.round;
-    } else becameReady(member, report.port);
+    } else becameReady(member, report);
   }
 
-  function becameReady(member: Member, readyPort: number): void {
+  function becameReady(member: Member, ports: { port: number; ownPort: number | undefined }): void {
     member.readyAt = clock();
+    member.ownPort = ports.ownPort;
     const isFirst = port === undefined;
-    port = readyPort;
+    port = ports.port;
     countReady();
     if (isStopping) return;
     // Those that had died before it was known that any can live.
@@ -156,10 +158,13 @@ export function createSupervisor(options: {
 
   /** The scheduled work is one worker's, which saves the others its connections; another goes on when it has died. */
   function appoint(): void {
-    if (worksId !== undefined && members.has(worksId)) return;
-    const [member] = ready();
-    worksId = member?.worker.id;
-    if (member !== undefined) say(member.worker, { say: 'work' });
+    if (appointedId === undefined || !members.has(appointedId)) {
+      const [member] = ready();
+      appointedId = member?.worker.id;
+      if (member !== undefined) say(member.worker, { say: 'work' });
+    }
+    const ownPort = members.get(appointedId ?? 0)?.ownPort;
+    for (const { worker } of ready()) say(worker, { say: 'appointed', ownPort });
   }
 
   async function gather(): Promise<void> {

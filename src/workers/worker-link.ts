@@ -8,13 +8,15 @@ type WorkerDuties = Readonly<{
   stop(reason: string): void;
   /** Does the scheduled work, too. */
   work(): void;
+  /** Leaves what can be in one process alone to the worker with this port of its own. */
+  appointed(ownPort: number | undefined): void;
   metrics(): Promise<MetricsSnapshot>;
 }>;
 
 /** A worker's line to the primary. */
 export type WorkerLink = Readonly<{
-  /** Says that requests are answered on `port`, and from then on does what the primary wants. */
-  ready(port: number, duties: WorkerDuties): void;
+  /** Says that requests are answered on these ports, and from then on does what the primary wants. */
+  ready(ports: { port: number; ownPort: number | undefined }, duties: WorkerDuties): void;
   /** Says why the start failed. Resolves when it is said, or can't be. */
   fault(message: string): Promise<void>;
 }>;
@@ -33,12 +35,13 @@ export function createWorkerLink(): WorkerLink | undefined {
   }
 
   return Object.freeze({
-    ready(port: number, duties: WorkerDuties) {
+    ready(ports: { port: number; ownPort: number | undefined }, duties: WorkerDuties) {
       process.on('message', (message: unknown) => {
         if (!isOurs(message)) return;
         const order = message as WorkerOrder;
         if (order.say === 'stop') duties.stop(order.reason);
         else if (order.say === 'work') duties.work();
+        else if (order.say === 'appointed') duties.appointed(order.ownPort);
         // What can't be gathered is not told: the primary doesn't wait for it for long.
         else tellMetrics(order.round, duties).catch(() => undefined);
       });
@@ -47,7 +50,7 @@ export function createWorkerLink(): WorkerLink | undefined {
         worker.exitedAfterDisconnect = true;
         duties.stop('the primary has gone');
       });
-      void say({ say: 'ready', port });
+      void say({ say: 'ready', ...ports });
     },
     fault: (message: string) => say({ say: 'fault', message }),
   });

@@ -189,6 +189,39 @@ describe('two workers', () => {
     );
   });
 
+  test('have one playground, whichever of them a browser reaches', async () => {
+    const server = await started();
+    const html = { accept: 'text/html' };
+    const home = await rawRequest(server.address, { path: '/', headers: html });
+    const token = /name="_csrf" value="([^"]+)"/.exec(home.text)?.[1] ?? '';
+    const cookies = new Map<string, string>();
+    const take = ({ headers }: RawAnswer) => {
+      for (const line of [headers['set-cookie'] ?? []].flat()) {
+        const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
+        cookies.set(name, value);
+      }
+    };
+    take(home);
+    const path = '/playground/client-credentials';
+    const cookie = () => [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+    for (let count = 0; count < WORKERS; count += 1) {
+      const asked = await rawRequest(server.address, {
+        method: 'POST',
+        path,
+        headers: { ...html, ...FORM, cookie: cookie() },
+        body: formBody([
+          ['_csrf', token],
+          ['api', RESOURCE.resource],
+          ['scope', RESOURCE.scope],
+        ]),
+      });
+      expect(asked.status).toBe(303);
+      take(asked);
+    }
+    const pages = await askAll(server, { path, headers: { ...html, cookie: cookie() } });
+    for (const { text } of pages.values()) expect(text).toContain('A service has proved who it is');
+  });
+
   test('listen on the same free port on every address where PORT is 0', async () => {
     const server = await started({ PORT: '0', ISSUER: 'http://localhost:1', HOST: '127.0.0.1,127.0.0.2' });
     const port = Number(/listening on port (\d+)/.exec(server.output())?.[1]);
@@ -223,13 +256,17 @@ describe('a worker that dies', () => {
         if (isDead) issuedSinceDeath += 1;
       }
     });
-    await until('tokens are issued', () => acknowledged.length > 100);
-    process.kill(victim, 'SIGKILL');
-    isDead = true;
-    const issuedBefore = acknowledged.length;
-    await everyWorkerIsBack(server, 1);
-    await until('tokens are issued again', () => issuedSinceDeath > 100);
-    isOver = true;
+    let issuedBefore = 0;
+    try {
+      await until('tokens are issued', () => acknowledged.length > 100);
+      process.kill(victim, 'SIGKILL');
+      isDead = true;
+      issuedBefore = acknowledged.length;
+      await everyWorkerIsBack(server, 1);
+      await until('tokens are issued again', () => issuedSinceDeath > 100);
+    } finally {
+      isOver = true;
+    }
     await Promise.all(load);
     expect(issuedBefore).toBeGreaterThan(100);
     const verdicts = await Promise.all(acknowledged.map((token) => isActive(server.address, SERVICE, token)));
