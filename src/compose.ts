@@ -211,12 +211,12 @@ export async function composeDomains(
     audit: registryAudit,
     signingAlgorithms: {
       offered: config.keyPolicy.algorithms,
-      signing: async () => (await signingKeys.load()).algorithms,
+      signing: async () => (await signingKeys.loadAvailable()).algorithms,
     },
   });
   const validator = createMetadataValidator(async () => {
     const [{ privateJwks, algorithms }] = await Promise.all([
-      signingKeys.load(),
+      signingKeys.loadAvailable(),
       // An API that another node made a moment ago counts, too.
       apis.load(),
     ]);
@@ -370,11 +370,8 @@ export async function composeServer(
   });
   apis.onChange(() => oidc.rebuild());
   changes.subscribe('keys', async () => {
-    try {
-      await serverSecrets.reload();
-    } finally {
-      await oidc.rebuild();
-    }
+    // Neither waits for the other: a key that was revoked leaves at once, though a secret can't be opened for the moment.
+    await Promise.all([oidc.rebuild(), serverSecrets.reload().then(() => oidc.rebuild())]);
   });
 
   let isShuttingDown = false;
