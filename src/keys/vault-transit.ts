@@ -23,13 +23,27 @@ export type VaultTransit = Readonly<{
 }>;
 
 /** How patient to be; milliseconds. */
-export type VaultPatience = Readonly<{ timeoutMs: number; pausesMs: readonly number[] }>;
+type Patience = Readonly<{ timeoutMs: number; pausesMs: readonly number[] }>;
+
+export type VaultPatience = Readonly<{
+  /** Of a start and of whoever makes a key. */
+  patient: Patience;
+  /** Of a running server that opens what is new: it has what it needs for now, and changes of other keys wait behind it. */
+  hasty: Patience;
+  /** After it was asked hastily and in vain, nothing more is asked for so long; milliseconds. */
+  restMs: number;
+}>;
 
 /**
  * Vault answers within milliseconds; a start waits for it, so that what is away must be told before a person gives up.
- * A pause before a second and a third attempt: a leader is elected within a second or so.
+ * A pause before a second and a third attempt: a leader is elected within a second or so. A hasty attempt leaves most of
+ * the second within which every node honours a change.
  */
-const PATIENCE: VaultPatience = { timeoutMs: 3_000, pausesMs: [200, 800] };
+const PATIENCE: VaultPatience = {
+  patient: { timeoutMs: 3_000, pausesMs: [200, 800] },
+  hasty: { timeoutMs: 400, pausesMs: [] },
+  restMs: 2_000,
+};
 /** Vault's own words go into messages, cut to a line. */
 const MAX_REASON_LENGTH = 200;
 
@@ -43,39 +57,44 @@ const MISSING_KEY = /key not found/i;
 const answerSchema = z.object({ data: z.record(z.string(), z.unknown()) });
 const refusalSchema = z.object({ errors: z.array(z.string()) });
 
+type Operation = 'encrypt' | 'decrypt';
 type Answer = Readonly<{ status: number; body: unknown }>;
+type Result = Record<string, unknown>;
 
 /**
  * Encrypts and decrypts with a key that never leaves Vault, its use bound to a context (`associated_data`).
  * No message has the token.
  *
  * @throws {AppError} `configuration` where Vault refuses; `temporarily_unavailable` where it gives no answer, is sealed
- * or has a fault of its own, after three attempts
+ * or has a fault of its own: after three attempts, or after one when it has opened something before
  */
 export function createVaultTransit(settings: VaultSettings, patience = PATIENCE): VaultTransit {
   const { address, mount, key } = settings;
   const headers = toHeaders(settings);
   const base = `${address.replace(/\/+$/, '')}/v1/${mount}`;
 
-  async function attempt(operation: string, body: object): Promise<Answer> {
+  let hasOpened = false;
+  let rest: { untilMs: number; fault: AppError } | undefined;
+
+  async function attempt(operation: string, body: object, timeoutMs: number): Promise<Answer> {
     const response = await fetch(`${base}/${operation}/${key}`, {
       method: 'POST',
       headers,
       body: JSON.stringify(body),
       // The token goes where the operator says and nowhere else.
       redirect: 'manual',
-      signal: AbortSignal.timeout(patience.timeoutMs),
+      signal: AbortSignal.timeout(timeoutMs),
     });
     const text = await response.text();
     return { status: response.status, body: toJson(text) };
   }
 
-  async function call(operation: 'encrypt' | 'decrypt', body: object): Promise<Record<string, unknown>> {
+  async function call(operation: Operation, body: object, { timeoutMs, pausesMs }: Patience): Promise<Result> {
     let reason = '';
-    for (const pauseMs of [0, ...patience.pausesMs]) {
+    for (const pauseMs of [0, ...pausesMs]) {
       await delay(pauseMs);
       try {
-        const answer = await attempt(operation, body);
+        const answer = await attempt(operation, body, timeoutMs);
         if (answer.status === 200) {
           const { success, data } = answerSchema.safeParse(answer.body);
           if (success) return data.data;
@@ -94,18 +113,29 @@ export function createVaultTransit(settings: VaultSettings, patience = PATIENCE)
     });
   }
 
+  async function open(body: object): Promise<Result> {
+    if (!hasOpened) return call('decrypt', body, patience.patient);
+    if (rest !== undefined && performance.now() < rest.untilMs) throw rest.fault;
+    try {
+      return await call('decrypt', body, patience.hasty);
+    } catch (fault) {
+      if (fault instanceof AppError && fault.code === 'temporarily_unavailable')
+        rest = { untilMs: performance.now() + patience.restMs, fault };
+      throw fault;
+    }
+  }
+
   return Object.freeze({
     async encrypt(plaintext: Buffer, context: string) {
-      const { ciphertext } = await call('encrypt', {
-        plaintext: plaintext.toString('base64'),
-        associated_data: toBase64(context),
-      });
+      const body = { plaintext: plaintext.toString('base64'), associated_data: toBase64(context) };
+      const { ciphertext } = await call('encrypt', body, patience.patient);
       if (typeof ciphertext !== 'string' || !/^vault:v\d+:/.test(ciphertext)) throw notVault(address);
       return ciphertext;
     },
     async decrypt(ciphertext: string, context: string) {
-      const { plaintext } = await call('decrypt', { ciphertext, associated_data: toBase64(context) });
+      const { plaintext } = await open({ ciphertext, associated_data: toBase64(context) });
       if (typeof plaintext !== 'string') throw notVault(address);
+      hasOpened = true;
       return Buffer.from(plaintext, 'base64');
     },
   });

@@ -9,7 +9,8 @@ import { openTestVault, type TestVault } from '../../harness/vault.ts';
 import type { VaultStandIn } from '../../harness/vault-stand-in.ts';
 
 const CONTEXT = 'signing-key a 1';
-const QUICK = { timeoutMs: 100, pausesMs: [1, 1] };
+const SOON = { timeoutMs: 100, pausesMs: [1, 1] };
+const QUICK = { patient: SOON, hasty: { timeoutMs: 50, pausesMs: [] }, restMs: 60_000 };
 
 let vault: TestVault;
 /** Has the faults that it is told to have, which a real one has not. */
@@ -164,10 +165,35 @@ describe('Vault that gives no answer', () => {
     const wrapped = await wrapper.wrap(randomBytes(32), CONTEXT);
     standIn.fail('silence', 412);
     await wrapper.unwrap(wrapped, CONTEXT);
-    const asked = standIn.requests.length;
     standIn.fail(502, 502, 502);
-    expect((await faultOf(wrapper.unwrap(wrapped, CONTEXT))).code).toBe('temporarily_unavailable');
+    const asked = standIn.requests.length;
+    expect((await faultOf(wrapper.wrap(randomBytes(32), CONTEXT))).code).toBe('temporarily_unavailable');
     expect(standIn.requests.length - asked).toBe(3);
+  });
+
+  test('is not waited for by what runs: one short attempt, and then none for a while', async () => {
+    const settings = await faulty.createKey();
+    const wrapper = createVaultKeyWrapper(settings, QUICK);
+    const wrapped = await wrapper.wrap(randomBytes(32), CONTEXT);
+    await wrapper.unwrap(wrapped, CONTEXT);
+    const asked = standIn.requests.length;
+    standIn.fail('silence', 'silence', 'silence');
+    const faults = [
+      await faultOf(wrapper.unwrap(wrapped, CONTEXT)),
+      await faultOf(wrapper.unwrap(wrapped, CONTEXT)),
+      await faultOf(wrapper.unwrap(wrapped, CONTEXT)),
+    ];
+    expect(faults.map(({ code }) => code)).toEqual(Array(3).fill('temporarily_unavailable'));
+    expect(standIn.requests.length - asked).toBe(1);
+    standIn.fail();
+    // Who makes a key has the patience, and is no part of what others wait for.
+    await wrapper.wrap(randomBytes(32), CONTEXT);
+
+    const restless = createVaultKeyWrapper(settings, { ...QUICK, restMs: 0 });
+    await restless.unwrap(wrapped, CONTEXT);
+    standIn.fail('silence');
+    await faultOf(restless.unwrap(wrapped, CONTEXT));
+    await restless.unwrap(wrapped, CONTEXT);
   });
 
   test('because it is sealed says so', async () => {
