@@ -1,8 +1,8 @@
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
 import type { Logger } from '../telemetry/index.ts';
-import { isSilence } from './database-faults.ts';
 import { refuseStandby } from './primary.ts';
+import { createSilenceGuard } from './silent-connections.ts';
 
 /** `knex` for everything; `pool` for the hand-written SQL of the token store. Both are separate sets of connections. */
 export type Database = Readonly<{ knex: Knex; pool: pg.Pool; url: string; close(): Promise<void> }>;
@@ -46,26 +46,17 @@ export function openDatabase(options: {
   const pool = new pg.Pool({ ...connection, max: hotSize, onConnect: refuseStandby });
   // A connection that dies while idle is replaced by the next query; without a listener the event would end the process.
   pool.on('error', (error) => options.logger.warn({ code: errorCode(error) }, 'an idle database connection was lost'));
-  const connections = rememberConnections();
+  const silence = createSilenceGuard();
   const builder = knex({
     client: 'pg',
     connection,
-    pool: { min: 0, max: Math.max(1, options.poolSize - hotSize), afterCreate: connections.remember },
+    pool: { min: 0, max: Math.max(1, options.poolSize - hotSize), afterCreate: silence.afterCreate },
     acquireConnectionTimeout: ACQUIRE_TIMEOUT_MS,
     // Messages of errors are logged, and values may be secrets: they show the statement with its placeholders.
     compileSqlOnError: false,
     log: { warn: (message: unknown) => options.logger.debug({ message }, 'knex') },
   });
-  function giveUp(silence: Error): void {
-    connections.markAll(silence);
-    discardIdle(pool);
-  }
-  pool.on('release', (error: unknown) => isSilence(error) && giveUp(error));
-  builder.on('query-error', (error: unknown, { __knexUid }: { __knexUid: string }) => {
-    if (!isSilence(error)) return;
-    giveUp(error);
-    connections.end(__knexUid);
-  });
+  silence.watch({ pool, builder });
   return Object.freeze({
     knex: builder,
     pool,
@@ -74,54 +65,6 @@ export function openDatabase(options: {
       await Promise.all([builder.destroy(), pool.end()]);
     },
   });
-}
-
-/** What knex notes on a connection: its name, and why it must not be used again (as in its own lib/execution/runner.js). */
-type KnexConnection = pg.Client & { __knexUid: string; __knex__disposed?: unknown };
-
-/**
- * knex takes a connection on which an answer didn't come in time for as good as new, and whatever is asked next waits
- * behind the question that nobody answers. And where one is silent so are the others: each would cost a request its whole
- * wait. So none of those that are there is used for another question; what is asked on them already may be answered.
- */
-function rememberConnections() {
-  const connections = new Map<string, KnexConnection>();
-  return {
-    remember(connection: KnexConnection, done: (error: Error | undefined, connection: KnexConnection) => void): void {
-      connections.set(connection.__knexUid, connection);
-      connection.once('end', () => connections.delete(connection.__knexUid));
-      refuseStandby(connection).then(
-        () => done(undefined, connection),
-        (error: Error) => {
-          // knex forgets a connection that is refused here, and leaves it open.
-          void connection.end();
-          done(error, connection);
-        },
-      );
-    },
-    markAll(silence: Error): void {
-      for (const connection of connections.values()) connection.__knex__disposed ??= silence;
-    },
-    /** At once, so that a transaction doesn't wait for its rollback as well. */
-    end(uid: string): void {
-      void connections.get(uid)?.end();
-    },
-  };
-}
-
-/** `pg.Pool` drops the silent one itself; those that wait beside it can be had only by taking them. */
-function discardIdle(pool: pg.Pool): void {
-  for (let count = pool.idleCount; count > 0; count -= 1) {
-    pool.connect().then(
-      (client) => {
-        // With a question open it is cut off; else it would wait for an answer to its good-bye, and others for its place.
-        client.query('select 1').catch(() => undefined);
-        client.release(true);
-      },
-      // Taken by another, or the pool has ended.
-      () => undefined,
-    );
-  }
 }
 
 function errorCode(error: Error & { code?: unknown }): string | undefined {

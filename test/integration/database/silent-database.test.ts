@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type Database, isDatabaseUnavailable, openDatabase } from '../../../src/database/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
@@ -8,6 +9,9 @@ import { silentLogger } from '../../harness/loggers.ts';
 const POOL_SIZE = 4;
 /** The time that an answer is waited for is cut short in most of these tests; what counts is what happens after it. */
 const ANSWER_TIMEOUT_MS = 300;
+const LONG_ANSWER_TIMEOUT_MS = 2_500;
+/** How much later than the first somebody asks: not long before an answer to the first is given up. */
+const LATE_MS = 2_000;
 
 let testDatabase: TestDatabase;
 beforeAll(async () => {
@@ -95,6 +99,19 @@ test('one silence is enough: nobody else waits for a connection of before', () =
     // Whoever did would be refused, as no answer comes on it.
     for (const [, each] of askers) await fill(database, each);
   }, ANSWER_TIMEOUT_MS));
+
+test('who asked on another connection just before the silence was noticed does not wait the whole time once more', () =>
+  withEach(async ({ database, way, ask }) => {
+    for (const [, each] of askers) await fill(database, each);
+    way.silence();
+    const first = ask(database).catch(() => performance.now());
+    await delay(LATE_MS);
+    // One on each pool: a second connection is all that is left of knex's.
+    const late = askers.slice(0, 2).map(([, each]) => each(database).catch(() => performance.now()));
+    const noticed = await first;
+    // Without an end they would hear of it when their own time is over, LATE_MS after the first.
+    for (const heard of await Promise.all(late)) expect(Number(heard) - Number(noticed)).toBeLessThan(LATE_MS - 300);
+  }, LONG_ANSWER_TIMEOUT_MS));
 
 test('a caller hears of the silence within six seconds where nothing is set otherwise', () =>
   withEach(async ({ database, way, ask }) => {
