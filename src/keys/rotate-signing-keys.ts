@@ -14,7 +14,7 @@ export type KeyRefusal = Readonly<{
   secondsLeft?: number;
 }>;
 
-export type RotatedKey = Readonly<{ algorithm: SigningAlgorithm; kid: string; replacedKid: string | undefined }>;
+type RotatedKey = Readonly<{ algorithm: SigningAlgorithm; kid: string; replacedKid: string | undefined }>;
 export type Rotation = Readonly<{ ok: true; rotated: readonly RotatedKey[] }> | KeyRefusal;
 
 /** Within it every node honours what was changed on another: by NOTIFY, else by the poll behind it. */

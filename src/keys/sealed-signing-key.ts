@@ -17,7 +17,7 @@ export type SealedPrivateKey = Readonly<{
 /** What of a stored key is needed to open it. */
 export type SealedSigningKey = SealedPrivateKey & Readonly<{ kid: string; algorithm: SigningAlgorithm }>;
 
-export type OpenedSigningKey = Readonly<{ privateJwk: PrivateJwk; publicJwk: JWK }>;
+type OpenedSigningKey = Readonly<{ privateJwk: PrivateJwk; publicJwk: JWK }>;
 
 /** Seals under a new data key. @throws what the wrapper throws */
 export async function sealSigningKey(

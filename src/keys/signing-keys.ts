@@ -11,14 +11,14 @@ import type { SigningAlgorithm, SigningKey } from './signing-key.ts';
 import { readSigningKeys } from './signing-key-store.ts';
 
 /** Keys as the signer and the verifiers want them: active ones first, each with `kid`, `alg` and `use`. */
-export type SigningKeySet = Readonly<{
+type SigningKeySet = Readonly<{
   privateJwks: JWK[];
   publicJwks: JWK[];
   /** Those that a key signs with at the moment. */
   algorithms: readonly SigningAlgorithm[];
 }>;
 
-export type ListedSigningKey = SigningKey & Readonly<{ nextStep: NextStep | undefined }>;
+type ListedSigningKey = SigningKey & Readonly<{ nextStep: NextStep | undefined }>;
 
 export type SigningKeys = Readonly<{
   /**
