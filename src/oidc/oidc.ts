@@ -70,7 +70,7 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
       signingKeys: privateJwks,
       signingAlgorithms: algorithms,
     };
-    const read = createLivingJwtReader(createJwtVerifier(config.issuer, publicJwks), dependencies);
+    const verify = createJwtVerifier(config.issuer, publicJwks);
     const provider = new Provider(config.issuer, providerConfiguration(inputs));
     // `ownAddress` has made the forwarded headers our own words.
     provider.proxy = true;
@@ -86,11 +86,11 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
     provider.use(answerWithSuccessor);
     provider.use(
       introspectJwt({
-        read,
+        read: createLivingJwtReader(verify, { ...dependencies, artifacts: viewToVerify(dependencies.artifacts) }),
         mayIntrospect: (callerId, token) => mayIntrospect(callerId, token, dependencies),
       }),
     );
-    provider.use(revokeJwt(provider, { ...dependencies, read }));
+    provider.use(revokeJwt(provider, { ...dependencies, read: createLivingJwtReader(verify, dependencies) }));
     return provider;
   });
   if (keyFault !== undefined) throw keyFault;
@@ -103,6 +103,11 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
       if (keyFault !== undefined) throw keyFault;
     },
   };
+}
+
+/** Each look is a request's only one. */
+function viewToVerify(artifacts: ArtifactStore): Pick<ArtifactStore, 'find'> {
+  return { find: (kind, id) => artifacts.openTokenReader().find(kind, id) };
 }
 
 /** The library awaits this comparison; the registry holds digests and knows that two secrets may be live. */

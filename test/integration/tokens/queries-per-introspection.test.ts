@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { asSuperuser } from '../../harness/database.ts';
 import { type DatabaseWay, openDatabaseWay } from '../../harness/database-way.ts';
-import { createTestAccount, createTestClient, type TestClient } from '../../harness/factories.ts';
+import { createTestAccount, createTestApi, createTestClient, type TestClient } from '../../harness/factories.ts';
 import { signInForTokens } from '../../harness/flows.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { isActive, revoke, userinfo } from '../../harness/token-requests.ts';
@@ -81,6 +81,30 @@ describe('what introspection asks of the database', () => {
     const turns = Math.ceil((performance.now() - started) / 900) + 1;
     expect(asked).toBeLessThanOrEqual(turns * people.length);
     expect(asked / (rounds * people.length * 20)).toBeLessThan(0.05);
+  });
+
+  test("introspection of a person's JWT takes none either, once its grant is held", async () => {
+    const api = await createTestApi(plain.domains, { tokenFormat: 'jwt' });
+    const scope = api.scopes[0]?.scope ?? '';
+    const client = await createTestClient(plain.domains, { metadata: { scope: `openid ${scope}` } });
+    const { access_token: token } = await signInForTokens(
+      plain.address,
+      client,
+      await createTestAccount(plain.domains),
+      {
+        parameters: { scope: `openid ${scope}`, resource: api.identifier },
+        redemption: { resource: api.identifier },
+      },
+    );
+    expect(token.split('.')).toHaveLength(3);
+    await until('the token is active', () => isActive(caching.address, client, token).then(Boolean));
+    await until('an answer takes no statement', async () => {
+      return (await statementsDuring(caching, () => introspectTimes(caching, { client, token }, 1))) === 0;
+    });
+    expect((await revoke(plain.address, client, token)).status).toBe(200);
+    const revoked = performance.now();
+    await until('the token is inactive', async () => !(await isActive(caching.address, client, token)));
+    expect(performance.now() - revoked).toBeLessThan(1_000);
   });
 
   test('userinfo of a hot token asks for nothing either', async () => {
