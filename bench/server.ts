@@ -10,12 +10,9 @@ import { sweepExpiredArtifacts } from '../src/tokens/index.ts';
 import { answerParent } from './calls.ts';
 import { createKnexAdapter } from './knex-adapter.ts';
 import { createMapAdapter } from './map-adapter.ts';
-import type { SeededArtifact } from './seeded-artifacts.ts';
+import { accessToken, grant, type Owners } from './seeded-artifacts.ts';
 
 export type AdapterName = 'tessera' | 'map' | 'knex';
-
-/** Seeding upserts that run at once: enough to fill batches. */
-const SEED_CONCURRENCY = 200;
 
 const adapterName = process.env.BENCH_ADAPTER as AdapterName;
 const http = createServer();
@@ -49,18 +46,17 @@ http.on('request', (request, response) => {
   server.handler(request, response);
 });
 
-/** Puts artifacts where this server keeps them. */
-async function seed(artifacts: readonly SeededArtifact[]): Promise<void> {
-  for (let start = 0; start < artifacts.length; start += SEED_CONCURRENCY) {
-    const some = artifacts.slice(start, start + SEED_CONCURRENCY);
-    await Promise.all(
-      some.map(({ kind, id, payload, ttlSeconds }) =>
-        adapter === undefined
-          ? domains.artifacts.upsert(kind, id, payload, ttlSeconds)
-          : adapter(kind).upsert(id, payload, ttlSeconds),
-      ),
-    );
-  }
+/** Puts the tokens of people from one number up to another where this server keeps them, each with its grant. */
+async function seed({ owners, from, to }: { owners: Owners; from: number; to: number }): Promise<void> {
+  const numbers = Array.from({ length: to - from }, (_, index) => from + index);
+  const artifacts = numbers.flatMap((number) => [accessToken(number, number, owners), grant(number, owners)]);
+  await Promise.all(
+    artifacts.map(({ kind, id, payload, ttlSeconds }) =>
+      adapter === undefined
+        ? domains.artifacts.upsert(kind, id, payload, ttlSeconds)
+        : adapter(kind).upsert(id, payload, ttlSeconds),
+    ),
+  );
 }
 
 const handlers = {
