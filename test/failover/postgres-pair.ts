@@ -34,8 +34,6 @@ export type PostgresPair = Readonly<{
   standbyUrl: string;
   /** SIGKILL to every process of the primary at once. */
   killPrimary(): Promise<void>;
-  /** The old primary again, on its own data, as if nobody had told it. */
-  startOldPrimary(): Promise<void>;
   stopStandby(): Promise<void>;
   startStandby(): Promise<void>;
   /** Makes the standby a primary. Resolves when it takes writes. */
@@ -74,7 +72,7 @@ export async function startPostgresPair(): Promise<PostgresPair> {
   const startPrimary = (settings: string[]) =>
     start({ binaries, owner, place: primaryPlace, port: primaryPort, settings });
   const startStandby = () => start({ binaries, owner, place: standbyPlace, port: standbyPort, settings: [] });
-  let primary = await startPrimary([`synchronous_standby_names=${STANDBY_NAME}`]);
+  const primary = await startPrimary([`synchronous_standby_names=${STANDBY_NAME}`]);
   let standby = await startStandby();
   const isInStep = async () =>
     (await query(primary.url, `select 1 from pg_stat_replication where sync_state = 'sync'`)).length === 1;
@@ -84,9 +82,6 @@ export async function startPostgresPair(): Promise<PostgresPair> {
     primaryUrl: primary.url,
     standbyUrl: standby.url,
     killPrimary: () => primary.kill(),
-    async startOldPrimary() {
-      primary = await startPrimary([]);
-    },
     stopStandby: () => standby.kill(),
     async startStandby() {
       standby = await startStandby();

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import {
   createServiceClient,
   createTestAccount,
@@ -6,13 +7,14 @@ import {
   createTestClient,
   REDIRECT_URI,
   type TestClient,
+  unique,
 } from '../harness/factories.ts';
 import { authorizationRequest, codeFor, signInForTokens } from '../harness/flows.ts';
 import { freshFolder } from '../harness/fresh-folder.ts';
 import { Person } from '../harness/person.ts';
 import { type ServerProcess, startServerProcess } from '../harness/process.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
-import { clientCredentials, isActive, redeem, refresh, revoke, serviceToken } from '../harness/token-requests.ts';
+import { clientCredentials, isActive, post, redeem, refresh, revoke, serviceToken } from '../harness/token-requests.ts';
 import { until } from '../harness/until.ts';
 
 /** The promise of a second, with room for a busy machine. */
@@ -152,6 +154,34 @@ describe.each([
     }
     const after = await Promise.all(nodes.map((node) => serviceToken(node, jwtService)));
     for (const node of nodes) for (const token of after) expect(await isActive(node, jwtService, token)).toBe(true);
+  });
+
+  /** The tolerance is 15 s (docs/operations.md): what is valid from now on is from the future for a node further behind. */
+  test('an assertion that bears nbf is taken, but not by a node that is 30 s behind', async () => {
+    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
+    const api = await createTestApi(setUp.domains);
+    const client = await createServiceClient(setUp.domains, api.scopes.map(({ scope }) => scope).join(' '), {
+      metadata: {
+        token_endpoint_auth_method: 'private_key_jwt',
+        jwks: { keys: [{ ...(await exportJWK(publicKey)), kty: 'EC', alg: 'ES256', use: 'sig' }] },
+      },
+    });
+    const now = Math.floor(Date.now() / 1_000);
+    const ask = async (node: string) => {
+      const assertion = await new SignJWT({ jti: unique('jti'), sub: client.id, nbf: now, iat: now, exp: now + 60 })
+        .setProtectedHeader({ alg: 'ES256' })
+        .setIssuer(client.id)
+        .setAudience(skewed.address)
+        .sign(privateKey);
+      return post(`${node}/token`, undefined, {
+        grant_type: 'client_credentials',
+        client_assertion: assertion,
+        client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+      });
+    };
+    expect((await ask(other())).status).toBe(200);
+    const { status, body } = await ask(one());
+    expect([status, body.error]).toEqual(shiftMs > 0 ? [200, undefined] : [401, 'invalid_client']);
   });
 
   test('a disabled account is out at both', async () => {
