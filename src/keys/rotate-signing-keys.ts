@@ -1,5 +1,4 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { databaseTime } from '../database/index.ts';
 import { changeSigningKeys, type KeyChange, type KeyRoom, makeSigningKey, readKeysAt } from './change-signing-keys.ts';
 import { announcementSecondsLeft, pairOf } from './key-policy.ts';
 import type { SigningAlgorithm, SigningKey } from './signing-key.ts';
@@ -19,6 +18,8 @@ export type Rotation = Readonly<{ ok: true; rotated: readonly RotatedKey[] }> | 
 
 /** Within it every node honours what was changed on another: by NOTIFY, else by the poll behind it. */
 const LOADED_WITHIN_MS = 1_000;
+/** Timers fire early, and clocks run at different speeds; it is looked at again by the database's clock. */
+const TIMER_MARGIN_MS = 50;
 
 /**
  * Lets announced keys sign, and retires those that did: all of them or none. Announces what is not announced yet. Where two
@@ -31,8 +32,7 @@ export async function rotateSigningKeys(
   room: KeyRoom,
   options: { algorithm?: string | undefined; now?: boolean | undefined },
 ): Promise<Rotation> {
-  const { keys } = await readKeysAt(room);
-  const startedAt = new Date(await databaseTime(room.knex));
+  const { keys, now: startedAt } = await readKeysAt(room);
   const known = rotatingAlgorithms(room, keys);
   const algorithms = known.filter((algorithm) => options.algorithm === undefined || options.algorithm === algorithm);
   if (algorithms.length === 0) return notOffered(String(options.algorithm), known);
@@ -47,11 +47,9 @@ export async function rotateSigningKeys(
     const refused = options.now === true ? gone(open, change) : tooEarly(room, open, change);
     if (refused !== undefined) return refused;
     for (const { next } of open) if (next !== undefined) await change.promote(next);
-    const rotated = steps.flatMap(({ algorithm, active, next, isDone }) => {
-      const signs = isDone ? active : next;
-      return signs === undefined
-        ? []
-        : [{ algorithm, kid: signs.kid, replacedKid: pairOf(keys, algorithm).active?.kid }];
+    const rotated = steps.flatMap(({ algorithm, active, next, isDone }): RotatedKey[] => {
+      const [before, signs] = isDone ? [pairOf(keys, algorithm).active, active] : [active, next];
+      return signs === undefined ? [] : [{ algorithm, kid: signs.kid, replacedKid: before?.kid }];
     });
     return { ok: true, rotated };
   });
@@ -92,7 +90,7 @@ type Step = {
 async function untilEveryNodeHasLoaded(room: KeyRoom, algorithms: readonly SigningAlgorithm[]): Promise<void> {
   const { keys, now } = await readKeysAt(room);
   const announced = algorithms.map((algorithm) => pairOf(keys, algorithm).next?.announcedAt.getTime() ?? 0);
-  const waitMs = Math.max(...announced) + LOADED_WITHIN_MS - now.getTime();
+  const waitMs = Math.max(...announced) + LOADED_WITHIN_MS + TIMER_MARGIN_MS - now.getTime();
   if (waitMs > 0) await delay(waitMs);
 }
 
