@@ -60,12 +60,12 @@ export function readOptions(args: readonly string[]): Options | undefined {
   const base = values.quick ? QUICK : FULL;
   return Object.freeze({
     groups: values.only?.map(toGroup) ?? GROUPS,
-    rounds: positive('--rounds', values.rounds) ?? base.rounds,
+    rounds: whole('--rounds', values.rounds) ?? base.rounds,
     seconds: positive('--seconds', values.seconds) ?? base.seconds,
     warmUpSeconds: base.warmUpSeconds,
-    rows: positive('--rows', values.rows) ?? base.rows,
+    rows: whole('--rows', values.rows) ?? base.rows,
     expiredRows: base.expired,
-    memoryRequests: positive('--requests', values.requests) ?? base.memory,
+    memoryRequests: whole('--requests', values.requests) ?? base.memory,
     jsonFile: values.json,
     markdownFile: values.markdown,
     isProfile: values.profile ?? false,
@@ -76,6 +76,12 @@ function toGroup(name: string): Group {
   const group = GROUPS.find((known) => known === name);
   if (group === undefined) throw new Error(`--only wants one of ${GROUPS.join(', ')}`);
   return group;
+}
+
+function whole(name: string, value: string | undefined): number | undefined {
+  const number = positive(name, value);
+  if (number !== undefined && !Number.isInteger(number)) throw new Error(`${name} wants a whole number`);
+  return number;
 }
 
 function positive(name: string, value: string | undefined): number | undefined {
