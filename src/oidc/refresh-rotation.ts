@@ -32,13 +32,6 @@ export function rotatingAdapter(adapter: Adapter, store: ArtifactStore, leewaySe
     async consume(id) {
       if (currentRefresh() === undefined) await adapter.consume(id);
     },
-    /**
-     * In a refresh the library destroys a token that was used again, beside the tokens of its grant, among which it is
-     * one. Should the database fail in between, the proof must not be gone while what it ends lives on.
-     */
-    async destroy(id) {
-      if (currentRefresh() === undefined) await adapter.destroy(id);
-    },
     async upsert(id, payload, ttlSeconds) {
       const context = currentRefresh();
       const parent = context?.oidc.entities.RotatedRefreshToken;
