@@ -57,6 +57,16 @@ describe('demo data', () => {
     for (const api of made) expect(api.introspectionClientIds).toEqual([demoClients.service.id]);
   });
 
+  test('keep to the signing algorithms that are offered', async () => {
+    const plain = await startTestServer({ environment: { SIGNING_ALGORITHMS: 'RS256' } });
+    try {
+      expect(await seedDemoData({ ...plain.domains, issuer: plain.issuer })).toEqual([]);
+      expect(await plain.domains.apis.find('urn:demo:notes')).toMatchObject({ signingAlgorithm: 'RS256' });
+    } finally {
+      await plain.close();
+    }
+  });
+
   test('stay as they are when they are made again, what a developer changed included', async () => {
     await seed();
     const account = await server.domains.accounts.findByLogin(demoSignIn.email);
