@@ -107,3 +107,8 @@ export function decodeArtifact(row: StoredRow, id: string | undefined, sealer: S
 function sealContext(kind: ArtifactKind, digestHex: string): string {
   return `artifact:${kind}:${digestHex}`;
 }
+
+/** A time (epoch ms) as statements take it. */
+export function isoTime(epochMs: number): string {
+  return new Date(epochMs).toISOString();
+}

@@ -111,3 +111,8 @@ export function createBatcher<Request, Answer>(options: {
 export function isFaultOfOneRow(error: unknown): boolean {
   return error instanceof Error && 'code' in error && /^(22|23|40|54)...$/.test(String(error.code));
 }
+
+/** Of the items of one key the first alone: no statement may name a row twice. */
+export function distinct<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
+  return [...new Map(items.toReversed().map((item) => [keyOf(item), item])).values()];
+}

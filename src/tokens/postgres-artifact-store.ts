@@ -5,24 +5,26 @@ import type {
   ArtifactStore,
   ConsumeOutcome,
   RefreshRotation,
-  RevocationFilter,
   Sealer,
 } from './artifact.ts';
 import { type ArtifactCache, createArtifactCache } from './artifact-cache.ts';
-import { CACHED_KINDS, isStorable, TOMBSTONED_KINDS } from './artifact-references.ts';
-import { CLOCK_TOLERANCE_MS, ENDED_SESSION_RETENTION_MS, isRetained } from './artifact-retention.ts';
+import { createArtifactEndings } from './artifact-endings.ts';
+import { DROPS_CHANNEL, keysIn } from './artifact-endings-store.ts';
+import { CACHED_KINDS, isStorable } from './artifact-references.ts';
+import { CLOCK_TOLERANCE_MS, isRetained } from './artifact-retention.ts';
 import {
   type ArtifactRow,
   decodeArtifact,
   digestOf,
   encodeArtifact,
   hashUserCode,
+  isoTime,
   keyOf,
   lifetimeColumns,
   type StoredRow,
 } from './artifact-row.ts';
 import * as statements from './artifact-statements-store.ts';
-import { createBatcher, isFaultOfOneRow } from './batching.ts';
+import { createBatcher, distinct, isFaultOfOneRow } from './batching.ts';
 import { createRefreshRotations } from './refresh-rotation.ts';
 import { selectRotatedById } from './refresh-rotation-store.ts';
 import { countStatements, type StatementCounts } from './statement-counts.ts';
@@ -57,8 +59,7 @@ export function createPostgresArtifactStore(dependencies: {
   const { runner: pool, counts: statementCounts } = countStatements(dependencies.pool);
   const { size, dropFeed, now } = dependencies.cache ?? { size: 0, dropFeed: undefined, now: clock };
   const cache = createArtifactCache({ size, isHeard: () => dropFeed?.isListening() ?? false, now });
-  dropFeed?.hear(statements.DROPS_CHANNEL, (message) => cache.drop(statements.keysIn(message)));
-  const running = new Set<Promise<unknown>>();
+  dropFeed?.hear(DROPS_CHANNEL, (message) => cache.drop(keysIn(message)));
 
   const finds = createBatcher<string, StoredRow | undefined>({
     isFaultOfOneRow,
@@ -117,43 +118,7 @@ export function createPostgresArtifactStore(dependencies: {
 
   const rotations = createRefreshRotations({ ...dependencies, pool, isFaultOfOneRow });
 
-  /** Nothing that a statement ended is held any longer; where it failed, nobody knows what it ended. */
-  async function ending(work: Promise<statements.Ended>): Promise<void> {
-    let keys: readonly string[] | undefined;
-    try {
-      ({ keys } = await work);
-    } finally {
-      cache.drop(keys);
-    }
-  }
-
-  const deletions = createBatcher<Buffer, void>({
-    isFaultOfOneRow,
-    async run(ids) {
-      await ending(statements.deleteByIds(pool, distinct(ids, hex)));
-      return ids.map(() => undefined);
-    },
-  });
-  const burials = createBatcher<Buffer, void>({
-    isFaultOfOneRow,
-    async run(ids) {
-      const times = new Map<string, number>();
-      for (const id of ids) times.set(hex(id), (times.get(hex(id)) ?? 0) + 1);
-      const rows = distinct(ids, hex).map((id) => ({ id, times: times.get(hex(id)) ?? 1 }));
-      await ending(statements.buryByIds(pool, rows, isoTime(clock()), endedUntil()));
-      return ids.map(() => undefined);
-    },
-  });
-  const grantDeletions = createBatcher<statements.GrantPart, void>({
-    isFaultOfOneRow,
-    async run(parts) {
-      const unique = distinct(parts, ({ kind, grantId }) => `${kind} ${grantId}`);
-      await ending(statements.deleteByGrantIds(pool, unique));
-      return parts.map(() => undefined);
-    },
-  });
-
-  const endedUntil = () => isoTime(clock() + ENDED_SESSION_RETENTION_MS);
+  const endings = createArtifactEndings({ pool, cache, clock });
 
   const find = async (kind: ArtifactKind, id: string) => payloadOf(await finds.submit(keyOf(kind, id)), id);
   const loadSession = async (uid: string) => (isStorable(uid) ? sessionFinds.submit(uid) : undefined);
@@ -162,25 +127,6 @@ export function createPostgresArtifactStore(dependencies: {
     if (row === undefined) return undefined;
     const now = clock();
     return isRetained(row.kind, row.expires_at?.getTime(), now) ? decodeArtifact(row, id, sealer, now) : undefined;
-  }
-
-  async function revokeAll(filter: RevocationFilter): Promise<number> {
-    const times = { destroyedAt: isoTime(clock()), endedUntil: endedUntil() };
-    try {
-      return await statements.revokeRows(pool, filter, times, cache.drop);
-    } catch (error) {
-      cache.drop(undefined);
-      throw error;
-    }
-  }
-
-  async function tracked<T>(work: Promise<T>): Promise<T> {
-    running.add(work);
-    try {
-      return await work;
-    } finally {
-      running.delete(work);
-    }
   }
 
   return Object.freeze({
@@ -209,21 +155,14 @@ export function createPostgresArtifactStore(dependencies: {
       const lifetime = lifetimeColumns(kind, provisionalTtlSeconds, clock());
       return oneTimeInserts.submit({ id: digestOf(kind, id), kind, ...lifetime });
     },
-    destroy: (kind: ArtifactKind, id: string) =>
-      (TOMBSTONED_KINDS.includes(kind) ? burials : deletions).submit(digestOf(kind, id)),
-    async revokeByGrantId(kind: ArtifactKind, grantId: string) {
-      if (isStorable(grantId)) await grantDeletions.submit({ kind, grantId });
-    },
-    async revokeAll(filter: RevocationFilter) {
-      if (!Object.values(filter).every(isStorable)) return 0;
-      return tracked(revokeAll(filter));
-    },
+    destroy: endings.destroy,
+    revokeByGrantId: endings.revokeByGrantId,
+    revokeAll: endings.revokeAll,
     counts: () => ({ statements: statementCounts(), cache: cache.counts() }),
     async close() {
       const reads = [finds, sessionFinds, tokenFinds];
-      const writes = [upserts, consumes, oneTimeInserts, rotations, deletions, burials, grantDeletions];
+      const writes = [upserts, consumes, oneTimeInserts, rotations, endings];
       await Promise.all([...reads, ...writes].map((batcher) => batcher.drain()));
-      await Promise.allSettled(running);
     },
   });
 }
@@ -242,14 +181,6 @@ function lastPerId(rows: readonly ArtifactRow[]): ArtifactRow[] {
   return [...byId.values()];
 }
 
-function distinct<T>(items: readonly T[], keyOf: (item: T) => string): T[] {
-  return [...new Map(items.toReversed().map((item) => [keyOf(item), item])).values()];
-}
-
 function hex(id: Buffer): string {
   return id.toString('hex');
-}
-
-function isoTime(epochMs: number): string {
-  return new Date(epochMs).toISOString();
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { DROPS_CHANNEL } from '../../../src/tokens/artifact-statements-store.ts';
+import { DROPS_CHANNEL } from '../../../src/tokens/artifact-endings-store.ts';
 import { createServiceClient, createTestAccount, createTestApi, createTestClient } from '../../harness/factories.ts';
 import { signInForTokens } from '../../harness/flows.ts';
 import { Person } from '../../harness/person.ts';

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
+import { DROPS_CHANNEL } from '../../../src/tokens/artifact-endings-store.ts';
 import { keyOf } from '../../../src/tokens/artifact-row.ts';
-import { DROPS_CHANNEL, type StatementRunner } from '../../../src/tokens/artifact-statements-store.ts';
+import type { StatementRunner } from '../../../src/tokens/artifact-statements-store.ts';
 import { createPostgresArtifactStore } from '../../../src/tokens/index.ts';
 import { createAesSealer } from '../../integration/tokens/aes-sealer.ts';
 
