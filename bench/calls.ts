@@ -37,16 +37,15 @@ export type Process<H extends Handlers> = Readonly<{
  * Starts a module of this folder as a process.
  *
  * @param options.logFile where its standard output goes
- * @param options.execArgv flags of Node
  */
 export function startProcess<H extends Handlers>(
   module: string,
-  options: { environment?: Record<string, string>; logFile: string; execArgv?: readonly string[] },
+  options: { environment?: Record<string, string>; logFile: string },
 ): Process<H> {
   const log = openSync(options.logFile, 'a');
   const child: ChildProcess = fork(fileURLToPath(new URL(module, import.meta.url)), {
     env: { PATH: process.env.PATH, ...options.environment },
-    execArgv: [...(options.execArgv ?? [])],
+    execArgv: [],
     serialization: 'advanced',
     stdio: ['ignore', log, 'inherit', 'ipc'],
   });

@@ -29,7 +29,7 @@ async function main(): Promise<void> {
   try {
     const machine = describeMachine(await describePostgres(stage.url));
     say(`${machine}\n`);
-    if (options.isProfile) return say(await profile(stage));
+    if (options.profileFolder !== undefined) return say(await profile(stage, options.profileFolder));
     const all: Row[] = [];
     for (const group of options.groups) {
       const measured = await measurements[group](stage, options);

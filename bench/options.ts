@@ -18,7 +18,7 @@ export type Options = Readonly<{
   memoryRequests: number;
   jsonFile: string | undefined;
   markdownFile: string | undefined;
-  isProfile: boolean;
+  profileFolder: string | undefined;
 }>;
 
 export const HELP = `npm run bench -- [options]
@@ -31,7 +31,7 @@ export const HELP = `npm run bench -- [options]
   --requests N       to each server whose memory is watched
   --json FILE        writes [{"row","ratio","low","high","goal","atMost"}]
   --markdown FILE    writes the table, the machine and the method, for docs/performance.md
-  --profile          where one server's time goes, by package, instead of comparisons
+  --profile FOLDER   where one server's time goes, instead of comparisons; writes .cpuprofile files there
 
 PostgreSQL is its own, below the temporary folder (TMPDIR), and goes with the run.
 `;
@@ -53,7 +53,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
       requests: { type: 'string' },
       json: { type: 'string' },
       markdown: { type: 'string' },
-      profile: { type: 'boolean' },
+      profile: { type: 'string' },
     },
   });
   if (values.help) return undefined;
@@ -68,7 +68,7 @@ export function readOptions(args: readonly string[]): Options | undefined {
     memoryRequests: whole('--requests', values.requests) ?? base.memory,
     jsonFile: values.json,
     markdownFile: values.markdown,
-    isProfile: values.profile ?? false,
+    profileFolder: values.profile,
   });
 }
 

@@ -1,15 +1,14 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import type { Profiler } from 'node:inspector/promises';
 import { join } from 'node:path';
 import type { Scenario } from './load.ts';
 import { measureWindow } from './measure.ts';
 import { SCOPES } from './registry.ts';
 import { type Stage, TOKENS } from './stage.ts';
 
-/** A `.cpuprofile` as Node writes it: which node of the call tree each sample was in, and how long it lasted. */
-type CpuProfile = {
-  nodes: { id: number; callFrame: { functionName: string; url: string; lineNumber: number } }[];
-  samples: number[];
-  timeDeltas: number[];
+/** Which function each sample was in, and how long it lasted (microseconds). */
+type Profile = Pick<Profiler.Profile, 'samples' | 'timeDeltas'> & {
+  nodes: { id: number; callFrame: Pick<Profiler.ProfileNode['callFrame'], 'functionName' | 'url'> }[];
 };
 
 /** Time of its own, as a share of all time in which the process was busy. */
@@ -22,23 +21,27 @@ const FUNCTIONS = 20;
 const IDLE = ['(idle)', '(root)'];
 
 const scenarios: Record<string, Scenario> = {
-  'introspection, no token cache': { kind: 'introspection', tokens: TOKENS, tokensPerGrant: 1 },
-  'client credentials, opaque': { kind: 'client-credentials', scope: SCOPES.opaque },
+  introspection: { kind: 'introspection', tokens: TOKENS, tokensPerGrant: 1 },
+  'client-credentials': { kind: 'client-credentials', scope: SCOPES.opaque },
 };
 
-/** Where the time of the server's process goes, for each kind of request. @returns lines to print */
-export async function profile(stage: Stage): Promise<string> {
+/**
+ * Where the time of the server's process goes once it is warm, for each kind of request, without the hot cache.
+ *
+ * @param folder gets a `.cpuprofile` of each, for the tools of a browser
+ * @returns lines to print
+ */
+export async function profile(stage: Stage, folder: string): Promise<string> {
+  mkdirSync(folder, { recursive: true });
   const texts: string[] = [];
   for (const [name, scenario] of Object.entries(scenarios)) {
-    const folder = join(stage.folder, `profile-${texts.length}`);
-    const execArgv = ['--cpu-prof', `--cpu-prof-dir=${folder}`];
-    const server = await stage.server(name, { execArgv, isSeeded: true });
+    const server = await stage.server(name, { isSeeded: true });
     const contestant = { name, server, scenario };
     await measureWindow(stage.load, contestant, WARM_UP_SECONDS);
+    await server.ask('startProfile');
     const { perSecond, cpuMicros, statements } = await measureWindow(stage.load, contestant, SECONDS);
-    await stage.stopServer(name);
-    const [file] = readdirSync(folder);
-    const recorded = JSON.parse(readFileSync(join(folder, file ?? ''), 'utf8')) as CpuProfile;
+    const recorded = await server.ask('stopProfile');
+    writeFileSync(join(folder, `${name}.cpuprofile`), JSON.stringify(recorded));
     const { packages, functions } = summarize(recorded);
     texts.push(
       `${name}: ${Math.round(perSecond)}/s, ${Math.round(cpuMicros)} µs of CPU and ${statements.toFixed(2)} statements each`,
@@ -52,7 +55,10 @@ export async function profile(stage: Stage): Promise<string> {
 }
 
 /** Self time by package (a room of src, a package of node_modules, Node itself) and by function, largest first. */
-export function summarize({ nodes, samples, timeDeltas }: CpuProfile): { packages: Share[]; functions: Share[] } {
+export function summarize({ nodes, samples = [], timeDeltas = [] }: Profile): {
+  packages: Share[];
+  functions: Share[];
+} {
   const byId = new Map(nodes.map((node) => [node.id, node.callFrame]));
   const packages = new Map<string, number>();
   const functions = new Map<string, number>();

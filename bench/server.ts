@@ -1,5 +1,6 @@
 /** One server under test: the whole of Tessera as composed for production, on one adapter or another. */
 import { createServer } from 'node:http';
+import { Session } from 'node:inspector/promises';
 import type { AddressInfo } from 'node:net';
 import { composeDomains, composeServer } from '../src/compose.ts';
 import { loadConfig } from '../src/config/index.ts';
@@ -33,6 +34,7 @@ const adapter = adapterName === 'map' ? createMapAdapter() : knexAdapter?.adapte
 const server = await composeServer(config, domains, { artifactAdapter: adapter });
 await domains.changes.start();
 
+const inspector = new Session();
 let answered = 0;
 let statements = 0;
 // A statement takes a connection once.
@@ -80,11 +82,15 @@ const handlers = {
       sweep: (size) => sweepExpiredArtifacts({ pool: database.pool, clock: () => dueBy, batchSize: size }),
       signal: AbortSignal.timeout(10 * 60_000),
     }),
-  async stop() {
-    http.closeAllConnections();
-    await new Promise((resolve) => http.close(resolve));
-    await knexAdapter?.close();
-    await domains.close();
+  startProfile: async () => {
+    inspector.connect();
+    await inspector.post('Profiler.enable');
+    await inspector.post('Profiler.start');
+  },
+  stopProfile: async () => {
+    const { profile } = await inspector.post('Profiler.stop');
+    inspector.disconnect();
+    return profile;
   },
 };
 

@@ -34,8 +34,6 @@ export type Stage = Readonly<{
    * @param options.isSeeded whether it gets the tokens that introspections are drawn from
    */
   server(name: string, options: ServerOptions): Promise<Process<ServerHandlers>>;
-  /** Stops a server so that its files (a profile) are written. */
-  stopServer(name: string): Promise<void>;
   startLoad(): Promise<Process<LoadHandlers>>;
   close(): Promise<void>;
 }>;
@@ -45,7 +43,6 @@ export type ServerOptions = {
   url?: string;
   isSeeded?: boolean;
   environment?: Record<string, string>;
-  execArgv?: readonly string[];
 };
 
 /** Starts PostgreSQL with the server's own settings (fsync and synchronous_commit on), and registers everybody. */
@@ -91,7 +88,6 @@ export async function openStage(): Promise<Stage> {
           ...options.environment,
         },
         logFile: '/dev/null',
-        execArgv: options.execArgv ?? [],
       });
       processes.add(server);
       if (options.isSeeded) await seed(server, adapter, database);
@@ -119,12 +115,6 @@ export async function openStage(): Promise<Stage> {
         const server = servers.get(name) ?? startServer(options);
         servers.set(name, server);
         return server;
-      },
-      async stopServer(name: string) {
-        const server = await servers.get(name);
-        servers.delete(name);
-        await server?.ask('stop');
-        await server?.end();
       },
       startLoad,
       close,
