@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { composeDomains } from '../../../src/compose.ts';
 import { loadConfig } from '../../../src/config/index.ts';
-import { openDatabase } from '../../../src/database/index.ts';
+import { announceChange, openDatabase } from '../../../src/database/index.ts';
 import { resealServerSecrets } from '../../../src/keys/index.ts';
 import type { VaultSettings } from '../../../src/keys/vault-transit.ts';
 import { createServiceClient, createTestApi } from '../../harness/factories.ts';
@@ -10,6 +10,7 @@ import { recordingLogger, silentLogger } from '../../harness/loggers.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { advanceServerSecrets } from '../../harness/server-secret-time.ts';
 import { isActive, serviceToken } from '../../harness/token-requests.ts';
+import { until } from '../../harness/until.ts';
 import { openTestVault, type TestVault } from '../../harness/vault.ts';
 
 type Environment = Record<string, string>;
@@ -96,6 +97,32 @@ describe('a server whose keys Vault has wrapped', () => {
     await server.domains.signingKeys.load();
     expect(await isActive(server.issuer, client, await serviceToken(server.issuer, client))).toBe(true);
     await server.close();
+  });
+
+  test('drops a revoked key within a second, though Vault is silent about a secret that was just announced', async () => {
+    const silent = await openTestVault({ isStandIn: true });
+    const environment = { ...vaultEnvironment(await silent.createKey()), ...NO_KEY };
+    const server = await startTestServer({ environment });
+    const { signingKeys, database } = server.domains;
+    await signingKeys.rotate({ algorithm: 'ES256', now: true });
+    const retired = (await signingKeys.list()).find(({ state }) => state === 'retired');
+    const publishes = async (kid = '') => (await (await fetch(`${server.issuer}/jwks`)).text()).includes(kid);
+    await until('the retired key is published beside the new one', () => publishes(retired?.kid), 1_000);
+
+    silent.standIn?.fail(...Array<'silence'>(1_000).fill('silence'));
+    const { name, version, ...row } = await database.knex('server_secrets').where({ name: 'cookie_key' }).first();
+    await database.knex.transaction(async (trx) => {
+      const wrapped_secret = `${row.wrapped_secret}A`;
+      await trx('server_secrets').insert({ ...row, name, version: version + 1, wrapped_secret, activated_at: null });
+      await announceChange(trx, 'keys');
+    });
+    await until('Vault is asked for it', () =>
+      silent.standIn?.requests.some(({ body }) => body.includes(`${row.wrapped_secret}A`)),
+    );
+    await signingKeys.revoke(retired?.kid ?? '', {});
+    await until('the revoked key is gone', async () => !(await publishes(retired?.kid)), 1_000);
+    await server.close();
+    await silent.close();
   });
 
   test('does not start, in one clear line and with nothing written, without what wrapped them', async () => {
