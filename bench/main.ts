@@ -1,5 +1,5 @@
 /** `npm run bench`: measures the server against its peers and says whether every row reaches its goal. */
-import { writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { clientCredentials, flows, introspection, jwt, type Row } from './comparisons.ts';
 import { rows } from './large-table.ts';
 import { memory } from './memory.ts';
@@ -7,7 +7,7 @@ import { type Group, HELP, type Options, readOptions } from './options.ts';
 import { profile } from './profile.ts';
 import { withConnection } from './registry.ts';
 import { removal } from './removal.ts';
-import { describeMachine, succeeds, toJson, toMarkdown, toTable } from './report.ts';
+import { describeMachine, intoDocument, succeeds, toJson, toMarkdown, toTable } from './report.ts';
 import { openStage, type Stage } from './stage.ts';
 
 const measurements: Record<Group, (stage: Stage, options: Options) => Promise<Row[]>> = {
@@ -39,7 +39,9 @@ async function main(): Promise<void> {
     say(`${toTable(all)}\n`);
     if (options.jsonFile !== undefined) writeFileSync(options.jsonFile, toJson(all));
     if (options.markdownFile !== undefined) {
-      writeFileSync(options.markdownFile, `${toMarkdown(all)}\n\nMachine: ${machine}.\n`);
+      const { markdownFile } = options;
+      const document = existsSync(markdownFile) ? readFileSync(markdownFile, 'utf8') : undefined;
+      writeFileSync(markdownFile, intoDocument(document, `${toMarkdown(all)}\n\n${machine}.`));
     }
     if (!all.every(succeeds)) process.exitCode = 1;
   } finally {

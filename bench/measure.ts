@@ -20,7 +20,7 @@ export type Window = Readonly<{
 }>;
 
 /** From the first request of a window until it counts: connections are made, batches have filled. */
-const SETTLING_MS = 250;
+const SETTLING_MS = 150;
 
 /** Puts one server under its load for so many seconds. */
 export async function measureWindow(

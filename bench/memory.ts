@@ -18,7 +18,7 @@ const MIB = 2 ** 20;
 type Sample = { answered: number; residentBytes: number };
 
 /**
- * Resident memory over many requests. Ours issues a token with every fourth and introspects with the others, hot cache on,
+ * Resident memory over many requests. Ours issues a token with every tenth and introspects with the others, hot cache on,
  * as it is by default. The ceiling only introspects: what it issues it has to keep, which would flatter us. Both at once,
  * for neither's speed is measured.
  */
@@ -31,7 +31,7 @@ export async function memory(stage: Stage, options: Options): Promise<Row[]> {
     watch(
       stage.load,
       await stage.server('remembering', { environment, isSeeded: true }),
-      { kind: 'mixed', scope: SCOPES.opaque, issuedShare: 0.25, ...introspected },
+      { kind: 'mixed', scope: SCOPES.opaque, issuedShare: 0.1, ...introspected },
       options.memoryRequests,
     ),
     watch(

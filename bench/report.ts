@@ -55,6 +55,14 @@ export function toMarkdown(rows: readonly Row[]): string {
   return [line(HEADINGS), line(HEADINGS.map(() => '---')), ...rows.map((row) => line(cells(row)))].join('\n');
 }
 
+const PLACE = /(?<=<!-- figures -->\n).*(?=\n<!-- \/figures -->)/s;
+
+/** Puts the figures in their place in a document. @returns the figures alone where there is no document, or no place in it */
+export function intoDocument(document: string | undefined, figures: string): string {
+  if (document === undefined || !PLACE.test(document)) return `${figures}\n`;
+  return document.replace(PLACE, () => figures);
+}
+
 /** One object per row, for programs. */
 export function toJson(rows: readonly Row[]): string {
   const verdicts = rows.map(({ row, ratio, low, high, goal, atMost }) => ({ row, ratio, low, high, goal, atMost }));

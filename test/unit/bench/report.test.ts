@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Row } from '../../../bench/comparisons.ts';
-import { succeeds, toJson, toMarkdown, toTable } from '../../../bench/report.ts';
+import { intoDocument, succeeds, toJson, toMarkdown, toTable } from '../../../bench/report.ts';
 
 const row: Row = {
   row: 'introspection (ceiling)',
@@ -37,4 +37,12 @@ describe('a row of the result', () => {
       '| introspection (ceiling) | 4918/s | 4527/s | 0.95 [0.93, 0.97] | ≥ 0.9 | pass |',
     );
   });
+});
+
+test('figures take the place of those before them in a document, and nothing else', () => {
+  const document = '# Speed\n\n<!-- figures -->\nold\n\nolder\n<!-- /figures -->\n\nthe end\n';
+  const expected = '# Speed\n\n<!-- figures -->\nnew $1\n<!-- /figures -->\n\nthe end\n';
+  expect(intoDocument(document, 'new $1')).toBe(expected);
+  expect(intoDocument('no place', 'new')).toBe('new\n');
+  expect(intoDocument(undefined, 'new')).toBe('new\n');
 });
