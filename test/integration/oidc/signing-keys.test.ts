@@ -88,7 +88,6 @@ describe('an algorithm', () => {
   test('that is no longer offered goes on for what is registered for it, and then retires', async () => {
     const api = await createTestApi(first.domains, { tokenFormat: 'jwt', signingAlgorithm: 'ES256' });
     const service = await createServiceClient(first.domains, api.scopes[0]?.scope ?? '');
-    const app = await createTestClient(first.domains, { metadata: { id_token_signed_response_alg: 'ES256' } });
     const second = await startTestServer({
       node: first,
       environment: { SIGNING_ALGORITHMS: 'RS256,EdDSA', ISSUER: first.issuer },
@@ -100,6 +99,7 @@ describe('an algorithm', () => {
       };
       expect(await states()).toContain('ES256 active');
       expect(decodeProtectedHeader(await serviceToken(second.address, service)).alg).toBe('ES256');
+      const app = await createTestClient(first.domains, { metadata: { id_token_signed_response_alg: 'ES256' } });
       // What is registered for it stays as it is, and can be changed in other ways.
       expect(await second.domains.apis.update(api.identifier, { ttlSeconds: 60 })).toMatchObject({ ok: true });
       await expect(createTestApi(second.domains, { tokenFormat: 'jwt', signingAlgorithm: 'ES256' })).rejects.toThrow(
