@@ -24,7 +24,7 @@ type JwtSources = {
 type TokenKind = Extract<AuditEvent, { type: 'token.revoked' }>['kind'];
 type Parties = { accountId?: string; clientId?: string; grantId?: string };
 /** A token that was found by its value: what it hangs on, and what ends it alone. */
-type FoundToken = { kind: TokenKind; parties: Parties; end(): Promise<void> };
+type FoundToken = { kind: TokenKind; parties: Parties; isStored: boolean; end(): Promise<void> };
 
 /** The opaque tokens that can be revoked by their value (RFC 7009), and what the audit trail calls them. */
 const OPAQUE_KINDS: readonly [ArtifactKind, TokenKind][] = [
@@ -66,17 +66,21 @@ export async function endAccess(
 export async function endToken(stores: AccessStores & JwtSources, value: string, by: AuditContext): Promise<number> {
   const found = (await findOpaque(stores, value)) ?? (await findJwt(stores, value));
   if (found === undefined) return 0;
-  const { kind, parties, end } = found;
+  const { kind, parties, isStored, end } = found;
+  const { grantId } = parties;
   await stores.audit.record({ type: 'token.revoked', kind, ...parties }, by);
+  // Before the token itself: once that is dead, nobody could ask again for what failed.
+  const ended = grantId === undefined ? 0 : await endAccess(stores, { grantId }, by);
   await end();
-  return 1 + (parties.grantId === undefined ? 0 : await endAccess(stores, { grantId: parties.grantId }, by));
+  // What is stored and has a grant was counted with it.
+  return isStored && grantId !== undefined ? Math.max(1, ended) : ended + 1;
 }
 
 async function findOpaque({ artifacts }: AccessStores, value: string): Promise<FoundToken | undefined> {
   for (const [model, kind] of OPAQUE_KINDS) {
     const payload = await artifacts.find(model, value);
     if (payload === undefined) continue;
-    return { kind, parties: partiesOf(payload), end: () => artifacts.destroy(model, value) };
+    return { kind, parties: partiesOf(payload), isStored: true, end: () => artifacts.destroy(model, value) };
   }
   return undefined;
 }
@@ -88,6 +92,7 @@ async function findJwt(stores: AccessStores & JwtSources, value: string): Promis
   return {
     kind: grantId === undefined ? 'client_credentials' : 'access',
     parties: partiesOf({ clientId: claims.client_id, grantId, accountId }),
+    isStored: false,
     end: () => stores.revocations.revokeToken(claims.jti, claims.exp),
   };
 }

@@ -51,8 +51,8 @@ async function revoke(
   const parties = { clientId: claims.client_id, ...(grantId && { grantId }), ...(accountId && { accountId }) };
   const kind = grantId === undefined ? 'client_credentials' : 'access';
   await audit.record({ type: 'token.revoked', kind, ...parties }, auditContextOf(context));
+  // Before the token itself: once that is dead, nobody could ask again for what failed.
+  if (grantId !== undefined) await artifacts.revokeAll({ grantId });
   await revocations.revokeToken(claims.jti, claims.exp);
-  if (grantId === undefined) return;
-  await artifacts.revokeAll({ grantId });
-  provider.emit('grant.revoked', context, grantId);
+  if (grantId !== undefined) provider.emit('grant.revoked', context, grantId);
 }

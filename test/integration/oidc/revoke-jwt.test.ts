@@ -176,6 +176,29 @@ describe.each(FORMATS)('an access token in %s format is revoked by its client', 
   });
 });
 
+test.each(FORMATS)(
+  'a revocation of a token in %s format that failed half way is done by the next one',
+  async (format) => {
+    const setup = await setUp(format);
+    const { forApi, forUserinfo, refreshToken } = await signIn(setup);
+    const { knex } = server.domains.database;
+    await knex.raw(`
+    create function disk_full() returns trigger language plpgsql as $$
+      begin raise exception 'no space left on device' using errcode = '53100'; end $$;
+    create trigger disk_full before update on artifacts for each row when (old.kind = 'Grant') execute function disk_full()`);
+    try {
+      expect((await revoke(server.issuer, setup.client, forApi)).status).toBe(503);
+    } finally {
+      await knex.raw('drop trigger disk_full on artifacts; drop function disk_full()');
+    }
+    expect((await revoke(server.issuer, setup.client, forApi)).status).toBe(200);
+    for (const token of [forApi, forUserinfo, refreshToken]) {
+      expect(await isActive(server.issuer, setup.client, token)).toBe(false);
+    }
+    expect((await refresh(server.issuer, setup.client, refreshToken)).body.error).toBe('invalid_grant');
+  },
+);
+
 test('every answer to a JWT is the one to an opaque token', async () => {
   const answers = await Promise.all(
     FORMATS.map(async (format) => {
