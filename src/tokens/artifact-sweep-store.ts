@@ -5,6 +5,7 @@ import type { StatementRunner } from './artifact-statements-store.ts';
  * Removes rows that are past their retention: one bounded batch, oldest first. It waits for no lock and several nodes
  * may sweep at once; whoever calls repeats until fewer than `batchSize` were left to remove. Rows are named by their
  * place, which the lock keeps them at: looking each up by its id again costs three times as much (docs/performance.md).
+ * Whether it is due is asked of the very row that is deleted, so that no place ever stands for another row.
  *
  * @returns how many rows were removed
  */
