@@ -73,7 +73,10 @@ describe('when the cookie key rotates', () => {
 
     await passForServerSecrets(first.domains, SESSION_SECONDS - 5);
     await first.domains.serverSecrets.advance();
-    expect(await isSignedIn(second, cookies)).toBe(true);
+    for (const node of [first, second]) {
+      await node.domains.serverSecrets.reload();
+      expect(await isSignedIn(node, cookies)).toBe(true);
+    }
     await passForServerSecrets(first.domains, 70);
     await first.domains.serverSecrets.advance();
     await bothNodesHave([next ?? '']);
