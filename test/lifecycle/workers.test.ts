@@ -152,8 +152,8 @@ describe('two workers', () => {
     expect((await revoke(server.address, SERVICE, token)).status).toBe(200);
     await until('it is dead at each', async () => (await actives()).every((isLive) => !isLive), A_SECOND);
 
-    const tessera = (...args: string[]) =>
-      execFileSync(process.execPath, ['src/cli/tessera.ts', 'client', ...args, '--json'], {
+    const tessera = (command: string, ...values: string[]) =>
+      execFileSync(process.execPath, ['src/cli/tessera.ts', ...command.split(' '), ...values, '--json'], {
         cwd: CHECKOUT,
         env: { PATH: process.env.PATH, DATA_DIR: folder.path, DATABASE_URL: database.url },
         encoding: 'utf8',
@@ -168,25 +168,15 @@ describe('two workers', () => {
     };
     // Each has looked in vain, and may remember it.
     expect(await statuses('unknown')).toEqual([401, 401]);
-    const made = tessera(
-      'create',
-      '--id',
-      id,
-      '--name',
-      'Late',
-      '--grant',
-      'client_credentials',
-      '--scope',
-      RESOURCE.scope,
-    );
+    const made = tessera('client create --grant client_credentials --name Late --id', id, '--scope', RESOURCE.scope);
     const { client_secret: secret } = JSON.parse(made) as { client_secret: string };
     await until('each knows it', async () => (await statuses(secret)).every((status) => status === 200), A_SECOND);
-    tessera('delete', id);
-    await until(
-      'each has forgotten it',
-      async () => (await statuses(secret)).every((status) => status === 401),
-      A_SECOND,
-    );
+
+    const scope = `${unique('late')}:read`;
+    tessera('api create --format opaque --scope', scope, '--id', `urn:test:${unique('api')}`);
+    const documents = async () => [...(await askAll(server, { path: '/.well-known/openid-configuration' })).values()];
+    const isKnown = async () => (await documents()).every(({ text }) => text.includes(scope));
+    await until('each offers its scope', isKnown, A_SECOND);
   });
 
   test('have one playground, whichever of them a browser reaches', async () => {
