@@ -119,9 +119,7 @@ test('a path that only looks like one of them is not cached', async () => {
 
 test('a new key changes the tag of /jwks within a second on every node, and a new API that of discovery', async () => {
   const [keysBefore, discoveryBefore] = await Promise.all([tagOf(first, '/jwks'), tagOf(first, DISCOVERY[0] ?? '')]);
-  const { knex } = first.domains.database;
-  await knex('signing_keys').where({ algorithm: 'ES256' }).update({ state: 'revoked' });
-  await first.domains.signingKeys.ensure();
+  await first.domains.signingKeys.rotate({ algorithm: 'ES256', now: true });
   const tags = await Promise.all([first, second].map((node) => nextTag(node, '/jwks', keysBefore)));
   expect(tags[0]).toBe(tags[1]);
   await createTestApi(first.domains);
