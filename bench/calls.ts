@@ -16,7 +16,8 @@ export function answerParent(handlers: Handlers): void {
     } catch (error) {
       answer.fault = error instanceof Error ? (error.stack ?? error.message) : String(error);
     }
-    process.send?.(answer);
+    // Nobody hears it where the parent has gone meanwhile.
+    process.send?.(answer, undefined, undefined, () => undefined);
   });
   process.on('disconnect', () => process.exit(0));
   // Ctrl-C reaches the whole group: the parent says when it is over.

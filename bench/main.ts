@@ -25,7 +25,6 @@ async function main(): Promise<void> {
   if (options === undefined) return say(HELP);
   const startedAt = performance.now();
   const stage = await openStage();
-  endOnSignal(stage);
   try {
     const machine = describeMachine(await describePostgres(stage.url));
     say(`${machine}\n`);
@@ -60,14 +59,6 @@ async function describePostgres(url: string): Promise<string> {
       .map((setting) => setting.join(' '))
       .join(', ')})`;
   });
-}
-
-function endOnSignal(stage: Stage): void {
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    process.once(signal, () => {
-      void stage.close().finally(() => process.exit(130));
-    });
-  }
 }
 
 function say(text: string): void {

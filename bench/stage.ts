@@ -17,6 +17,9 @@ const LANES = 64;
 /** Tokens that are seeded at once: enough to fill batches, and too few to leave a heap behind that is measured later. */
 const SEED_STEP = 100;
 
+/** What shells say of a program that Ctrl-C ended. */
+const EXIT_CODE_OF_SIGNAL = 130;
+
 const TEMPLATE = 'bench_template';
 
 export type Stage = Readonly<{
@@ -50,7 +53,7 @@ export async function openStage(): Promise<Stage> {
   const folder = mkdtempSync(join(tmpdir(), 'tessera-bench-'));
   // Where root runs the bench, PostgreSQL is another user, which must pass through.
   await chmod(folder, 0o711);
-  const postgres = await openEmbeddedDatabase({ dataDirectory: join(folder, 'data'), logger: silentLogger });
+  const opening = openEmbeddedDatabase({ dataDirectory: join(folder, 'data'), logger: silentLogger });
   const processes = new Set<Pick<Process<LoadHandlers>, 'end'>>();
   const servers = new Map<string, Promise<Process<ServerHandlers>>>();
   const seededUrls = new Set<string>();
@@ -58,16 +61,18 @@ export async function openStage(): Promise<Stage> {
 
   const close = () => {
     closed ??= (async () => {
-      await Promise.all([...processes].map((process) => process.end()));
-      await postgres.destroy();
+      await Promise.all([...processes].map((each) => each.end()));
+      await (await opening).destroy();
       rmSync(folder, { recursive: true, force: true });
     })();
     return closed;
   };
 
+  endOnSignal(close);
+
   try {
     const keyEncryptionKey = newKeyEncryptionKey();
-    const { url } = postgres;
+    const { url } = await opening;
     const registry = await createRegistry(serverEnvironment(url, keyEncryptionKey), LANES);
     await createDatabase(url, TEMPLATE, databaseOf(url));
 
@@ -122,6 +127,15 @@ export async function openStage(): Promise<Stage> {
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** Ctrl-C, too, leaves nothing behind. */
+function endOnSignal(close: () => Promise<void>): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      void close().finally(() => process.exit(EXIT_CODE_OF_SIGNAL));
+    });
   }
 }
 
