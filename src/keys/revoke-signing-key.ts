@@ -29,8 +29,8 @@ export async function revokeSigningKey(
   const found = keys.find((key) => key.kid === kid);
   if (found === undefined) return unknownKey(kid);
   if (found.state === 'active' && options.now !== true) await announceMissingKeys(room, [found.algorithm]);
-  const needsNew =
-    found.state !== 'revoked' && pairOf(keys, found.algorithm).next === undefined && options.now === true;
+  // A key that doesn't sign leaves without another one, and so without whatever wraps keys.
+  const needsNew = found.state === 'active' && pairOf(keys, found.algorithm).next === undefined && options.now === true;
   const spare = needsNew ? await makeSigningKey(room, found.algorithm) : undefined;
 
   return changeSigningKeys(room, async (change): Promise<Revocation> => {

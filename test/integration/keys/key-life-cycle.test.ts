@@ -234,6 +234,21 @@ describe('revoking', () => {
     }
   });
 
+  test('now: a key that does not sign leaves while nothing can be wrapped', async () => {
+    const keys = nodes.node();
+    await keys.ensure();
+    await keys.rotate({ now: true });
+    const retired = await nodes.kidOf('RS256', 'retired');
+    const wrapper = createKeyWrapper({ keyEncryptionKeys: [nodes.keyEncryptionKey] });
+    const away = async () => {
+      throw new Error('whatever wraps keys is away');
+    };
+    expect(await nodes.node({ wrapper: { ...wrapper, wrap: away } }).revoke(retired, { now: true })).toMatchObject({
+      ok: true,
+    });
+    expect(await publishedKids(keys)).not.toContain(retired);
+  });
+
   test('a key that nobody knows is not found', async () => {
     const keys = nodes.node();
     await keys.ensure();
