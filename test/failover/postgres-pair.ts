@@ -34,6 +34,9 @@ export type PostgresPair = Readonly<{
   standbyUrl: string;
   /** SIGKILL to every process of the primary at once. */
   killPrimary(): Promise<void>;
+  /** The standby stands still until it is released. Resolves when commits of the primary wait for it. */
+  holdStandby(): Promise<void>;
+  releaseStandby(): void;
   stopStandby(): Promise<void>;
   startStandby(): Promise<void>;
   /** Makes the standby a primary. Resolves when it takes writes. */
@@ -82,6 +85,12 @@ export async function startPostgresPair(): Promise<PostgresPair> {
     primaryUrl: primary.url,
     standbyUrl: standby.url,
     killPrimary: () => primary.kill(),
+    async holdStandby() {
+      standby.signal('SIGSTOP');
+      const waiting = `select 1 from pg_stat_activity where wait_event = 'SyncRep'`;
+      await until('commits wait for the standby', async () => (await query(primary.url, waiting)).length > 0);
+    },
+    releaseStandby: () => standby.signal('SIGCONT'),
     stopStandby: () => standby.kill(),
     async startStandby() {
       standby = await startStandby();
@@ -97,7 +106,7 @@ export async function startPostgresPair(): Promise<PostgresPair> {
   };
 }
 
-type Running = { url: string; kill(): Promise<void> };
+type Running = { url: string; signal(name: NodeJS.Signals): void; kill(): Promise<void> };
 
 async function start(options: {
   binaries: Binaries;
@@ -126,16 +135,22 @@ async function start(options: {
     if (child.exitCode !== null) throw new Error(`PostgreSQL ended: ${said}`);
     return answers(url);
   });
+
+  function signal(name: NodeJS.Signals): void {
+    for (const pid of processesOf(place)) {
+      try {
+        process.kill(pid, name);
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+  }
+
   return {
     url,
+    signal,
     async kill() {
-      for (const pid of processesOf(place)) {
-        try {
-          process.kill(pid, 'SIGKILL');
-        } catch {
-          // It has ended meanwhile.
-        }
-      }
+      signal('SIGKILL');
       await ended;
       await until('none of its processes is left', () => processesOf(place).length === 0);
     },
