@@ -138,9 +138,8 @@ describe('when the primary dies and the standby is promoted, nothing acknowledge
       failOver({
         async begin() {
           // What was acknowledged now would be lost, if anything was.
-          await pair.holdStandby();
+          await pair.cutOffStandby();
           await pair.killPrimary();
-          pair.releaseStandby();
         },
         heal: () => way.moveTo(pair.standbyUrl),
       }),

@@ -9,6 +9,7 @@ import { type ClusterOwner, clusterOwner } from '../../src/database/embedded/clu
 import { createCluster, POSTGRES_ENVIRONMENT } from '../../src/database/embedded/create-cluster.ts';
 import { reachableBinaries } from '../../src/database/embedded/reachable-binaries.ts';
 import { query } from '../harness/database.ts';
+import { openDatabaseWay } from '../harness/database-way.ts';
 import { freshFolder } from '../harness/fresh-folder.ts';
 import { freePort } from '../harness/process.ts';
 import { processesOf } from '../harness/process-table.ts';
@@ -34,9 +35,8 @@ export type PostgresPair = Readonly<{
   standbyUrl: string;
   /** SIGKILL to every process of the primary at once. */
   killPrimary(): Promise<void>;
-  /** The standby stands still until it is released. Resolves when commits of the primary wait for it. */
-  holdStandby(): Promise<void>;
-  releaseStandby(): void;
+  /** Nothing reaches the standby any more. Resolves when commits of the primary wait for it. */
+  cutOffStandby(): Promise<void>;
   stopStandby(): Promise<void>;
   startStandby(): Promise<void>;
   /** Makes the standby a primary. Resolves when it takes writes. */
@@ -56,11 +56,14 @@ export async function startPostgresPair(): Promise<PostgresPair> {
 
   const [primaryPort, standbyPort] = [await freePort(), await freePort()];
   execFileSync('cp', ['-a', primaryPlace, standbyPlace]);
+  const settings = [`synchronous_standby_names=${STANDBY_NAME}`];
+  const primary = await start({ binaries, owner, place: primaryPlace, port: primaryPort, settings });
+  const replication = await openDatabaseWay(primary.url);
   appendFileSync(
     join(standbyPlace, 'postgresql.conf'),
     `primary_conninfo = '${Object.entries({
       host: '127.0.0.1',
-      port: primaryPort,
+      port: new URL(replication.url).port,
       user: 'tessera',
       password: PASSWORD,
       application_name: STANDBY_NAME,
@@ -72,10 +75,7 @@ export async function startPostgresPair(): Promise<PostgresPair> {
   writeFileSync(signalFile, '');
   if (owner !== undefined) chownSync(signalFile, owner.uid, owner.gid);
 
-  const startPrimary = (settings: string[]) =>
-    start({ binaries, owner, place: primaryPlace, port: primaryPort, settings });
   const startStandby = () => start({ binaries, owner, place: standbyPlace, port: standbyPort, settings: [] });
-  const primary = await startPrimary([`synchronous_standby_names=${STANDBY_NAME}`]);
   let standby = await startStandby();
   const isInStep = async () =>
     (await query(primary.url, `select 1 from pg_stat_replication where sync_state = 'sync'`)).length === 1;
@@ -85,12 +85,11 @@ export async function startPostgresPair(): Promise<PostgresPair> {
     primaryUrl: primary.url,
     standbyUrl: standby.url,
     killPrimary: () => primary.kill(),
-    async holdStandby() {
-      standby.signal('SIGSTOP');
+    async cutOffStandby() {
+      replication.silence();
       const waiting = `select 1 from pg_stat_activity where wait_event = 'SyncRep'`;
       await until('commits wait for the standby', async () => (await query(primary.url, waiting)).length > 0);
     },
-    releaseStandby: () => standby.signal('SIGCONT'),
     stopStandby: () => standby.kill(),
     async startStandby() {
       standby = await startStandby();
@@ -101,12 +100,13 @@ export async function startPostgresPair(): Promise<PostgresPair> {
     },
     async close() {
       await Promise.all([primary.kill(), standby.kill()]);
+      await replication.cut();
       folder.remove();
     },
   };
 }
 
-type Running = { url: string; signal(name: NodeJS.Signals): void; kill(): Promise<void> };
+type Running = { url: string; kill(): Promise<void> };
 
 async function start(options: {
   binaries: Binaries;
@@ -136,21 +136,16 @@ async function start(options: {
     return answers(url);
   });
 
-  function signal(name: NodeJS.Signals): void {
-    for (const pid of processesOf(place)) {
-      try {
-        process.kill(pid, name);
-      } catch {
-        // It has ended meanwhile.
-      }
-    }
-  }
-
   return {
     url,
-    signal,
     async kill() {
-      signal('SIGKILL');
+      for (const pid of processesOf(place)) {
+        try {
+          process.kill(pid, 'SIGKILL');
+        } catch {
+          // It has ended meanwhile.
+        }
+      }
       await ended;
       await until('none of its processes is left', () => processesOf(place).length === 0);
     },
