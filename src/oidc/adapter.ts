@@ -1,7 +1,7 @@
 import { type Adapter, type AdapterFactory, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import type { Clients } from '../clients/index.ts';
 import type { ArtifactKind, ArtifactPayload, ArtifactStore } from '../tokens/index.ts';
-import { endGrant, endGrantOnce, endsWithGrant } from './end-grant.ts';
+import { endGrant, endGrantForReuse, endsWithGrant } from './end-grant.ts';
 import { failClosed } from './faults.ts';
 import { toProviderMetadata } from './provider-client.ts';
 import { rotatingAdapter } from './refresh-rotation.ts';
@@ -51,10 +51,10 @@ function artifactAdapter(store: ArtifactStore, kind: ArtifactKind): Adapter {
     findByUid: (uid) => failClosed(() => viewOf(store).findByUid(uid) as Found),
     findByUserCode: (code) => failClosed(() => store.findByUserCode(code) as Found),
     async destroy(id) {
-      if (kind === 'Grant') await endGrantOnce(store, id);
+      if (kind === 'Grant') await endGrant(store, id);
       else if (!endsWithGrant(kind, id)) await failClosed(() => store.destroy(kind, id));
     },
-    revokeByGrantId: (grantId) => endGrantOnce(store, grantId),
+    revokeByGrantId: (grantId) => endGrant(store, grantId),
     /**
      * The library looks at `consumed` first and ignores what this answers, so the loser of a race has to be stopped
      * here, or one code would be redeemed twice.
@@ -92,7 +92,7 @@ function viewOf(store: ArtifactStore): View {
  */
 async function endGrantOfCode(store: ArtifactStore, code: string): Promise<void> {
   const payload = await failClosed(() => store.find('AuthorizationCode', code));
-  if (typeof payload?.grantId === 'string') await endGrant(store, payload.grantId);
+  if (typeof payload?.grantId === 'string') await endGrantForReuse(store, payload.grantId);
 }
 
 /** The library asks whether a `jti` was seen and then saves it: two steps that a race falls between. Asking is the insert here. */

@@ -1,8 +1,9 @@
-import type { Audit, AuditContext, AuditEvent } from '../audit/index.ts';
+import type { Audit, AuditContext } from '../audit/index.ts';
 import type { Clock, Config } from '../config/index.ts';
 import type { SigningKeys } from '../keys/index.ts';
 import type { ArtifactKind, ArtifactPayload, ArtifactStore, RevocationFilter, Revocations } from '../tokens/index.ts';
 import type { ConsentsStore } from './consents-store.ts';
+import { endByValue, type FoundToken, foundJwt, type TokenParties } from './end-by-value.ts';
 import { createJwtVerifier } from './jwt-access-token.ts';
 import { createLivingJwtReader, type LivingJwt } from './living-jwt.ts';
 
@@ -14,20 +15,15 @@ export type AccessStores = {
 };
 
 /** What tells besides whether a JWT is one of ours, and alive. */
-type JwtSources = {
+type JwtEvidence = {
   config: Pick<Config, 'issuer'>;
   clock: Clock;
   signingKeys: Pick<SigningKeys, 'load'>;
   revocations: Pick<Revocations, 'load' | 'isRevoked'>;
 };
 
-type TokenKind = Extract<AuditEvent, { type: 'token.revoked' }>['kind'];
-type Parties = { accountId?: string; clientId?: string; grantId?: string };
-/** A token that was found by its value: what it hangs on, and what ends it alone. */
-type FoundToken = { kind: TokenKind; parties: Parties; isStored: boolean; end(): Promise<void> };
-
 /** The opaque tokens that can be revoked by their value (RFC 7009), and what the audit trail calls them. */
-const OPAQUE_KINDS: readonly [ArtifactKind, TokenKind][] = [
+const OPAQUE_KINDS: readonly [ArtifactKind, FoundToken['kind']][] = [
   ['AccessToken', 'access'],
   ['RefreshToken', 'refresh'],
   ['ClientCredentials', 'client_credentials'],
@@ -60,44 +56,31 @@ export async function endAccess(
 /**
  * Ends one token of any kind by its value and, for a person's, everything of its grant.
  *
- * @returns how many grants and tokens ended, this one among them; 0 where there is no such token alive
+ * @returns how many grants and tokens ended, this one among them; 0 where there is no such token: an opaque one that has
+ *   expired or was used up counts for as long as its row is kept
  * @throws the database's own error
  */
-export async function endToken(stores: AccessStores & JwtSources, value: string, by: AuditContext): Promise<number> {
-  const found = (await findOpaque(stores, value)) ?? (await findJwt(stores, value));
-  if (found === undefined) return 0;
-  const { kind, parties, isStored, end } = found;
-  const { grantId } = parties;
-  await stores.audit.record({ type: 'token.revoked', kind, ...parties }, by);
-  // Before the token itself: once that is dead, nobody could ask again for what failed.
-  const ended = grantId === undefined ? 0 : await endAccess(stores, { grantId }, by);
-  await end();
-  // What is stored and has a grant was counted with it.
-  return isStored && grantId !== undefined ? Math.max(1, ended) : ended + 1;
+export async function endToken(stores: AccessStores & JwtEvidence, value: string, by: AuditContext): Promise<number> {
+  const { audit } = stores;
+  const endGrant = (grantId: string) => endAccess(stores, { grantId }, by);
+  const opaque = await findOpaque(stores, value);
+  // With a grant it is counted among the rows of that.
+  if (opaque !== undefined) return Math.max(1, (await endByValue(opaque, { audit, by, endGrant })) ?? 0);
+  const living = await readJwt(stores, value);
+  if (living === undefined) return 0;
+  return 1 + ((await endByValue(foundJwt(living, stores.revocations), { audit, by, endGrant })) ?? 0);
 }
 
 async function findOpaque({ artifacts }: AccessStores, value: string): Promise<FoundToken | undefined> {
   for (const [model, kind] of OPAQUE_KINDS) {
     const payload = await artifacts.find(model, value);
     if (payload === undefined) continue;
-    return { kind, parties: partiesOf(payload), isStored: true, end: () => artifacts.destroy(model, value) };
+    return { kind, parties: partiesOf(payload), end: () => artifacts.destroy(model, value) };
   }
   return undefined;
 }
 
-async function findJwt(stores: AccessStores & JwtSources, value: string): Promise<FoundToken | undefined> {
-  const living = await readJwt(stores, value);
-  if (living === undefined) return undefined;
-  const { claims, grantId, accountId } = living;
-  return {
-    kind: grantId === undefined ? 'client_credentials' : 'access',
-    parties: partiesOf({ clientId: claims.client_id, grantId, accountId }),
-    isStored: false,
-    end: () => stores.revocations.revokeToken(claims.jti, claims.exp),
-  };
-}
-
-async function readJwt(sources: AccessStores & JwtSources, value: string): Promise<LivingJwt | undefined> {
+async function readJwt(sources: AccessStores & JwtEvidence, value: string): Promise<LivingJwt | undefined> {
   const [{ publicJwks }] = await Promise.all([
     sources.signingKeys.load(),
     // A command has read none yet, and a server no more than it needs.
@@ -111,7 +94,7 @@ async function partiesOfGrant(artifacts: Pick<ArtifactStore, 'find'>, grantId: s
   return accountId !== undefined && clientId !== undefined ? { accountId, clientId } : {};
 }
 
-function partiesOf(payload: ArtifactPayload): Parties {
+function partiesOf(payload: ArtifactPayload): TokenParties {
   const named = ['accountId', 'clientId', 'grantId'].filter((member) => typeof payload[member] === 'string');
   return Object.fromEntries(named.map((member) => [member, String(payload[member])]));
 }

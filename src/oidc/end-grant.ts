@@ -14,7 +14,7 @@ import { failClosed } from './faults.ts';
 const endings = new WeakMap<object, Map<string, Promise<void>>>();
 
 /** Ends a grant and all under it, once per request however often it is asked. @throws where the database is away */
-export function endGrantOnce(store: ArtifactStore, grantId: string): Promise<void> {
+export function endGrant(store: ArtifactStore, grantId: string): Promise<void> {
   const end = () => failClosed(async () => void (await store.revokeAll({ grantId })));
   const request = Provider.ctx?.req;
   if (request === undefined) return end();
@@ -26,8 +26,8 @@ export function endGrantOnce(store: ArtifactStore, grantId: string): Promise<voi
 }
 
 /** Ends a grant of which something was used twice, where the library does not see that itself; the audit trail hears of it. */
-export async function endGrant(store: ArtifactStore, grantId: string): Promise<void> {
-  await endGrantOnce(store, grantId);
+export async function endGrantForReuse(store: ArtifactStore, grantId: string): Promise<void> {
+  await endGrant(store, grantId);
   const context = Provider.ctx;
   context?.oidc.provider.emit('grant.revoked', context, grantId);
 }

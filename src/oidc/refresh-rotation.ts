@@ -1,6 +1,6 @@
 import { type Adapter, type AdapterPayload, errors, type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { ArtifactPayload, ArtifactStore } from '../tokens/index.ts';
-import { endGrant } from './end-grant.ts';
+import { endGrantForReuse } from './end-grant.ts';
 import { failClosed } from './faults.ts';
 
 /*
@@ -52,7 +52,7 @@ export function rotatingAdapter(adapter: Adapter, store: ArtifactStore, leewaySe
           return;
         case 'reused':
           // The library looks for reuse before it comes here, and this one came in between.
-          if (parent.grantId !== undefined) await endGrant(store, parent.grantId);
+          if (parent.grantId !== undefined) await endGrantForReuse(store, parent.grantId);
           throw new errors.InvalidGrant('refresh token already used');
         case 'not_found':
           throw new errors.InvalidGrant('refresh token not found');

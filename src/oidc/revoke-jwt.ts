@@ -1,6 +1,7 @@
 import { errors, type KoaContextWithOIDC, type Provider } from 'oidc-provider';
 import { type Audit, auditContextOf } from '../audit/index.ts';
 import type { ArtifactStore, Revocations } from '../tokens/index.ts';
+import { endByValue, foundJwt } from './end-by-value.ts';
 import { failClosed } from './faults.ts';
 import { isRefusedJwt } from './jwt-refusal.ts';
 import type { LivingJwt, LivingJwtReader } from './living-jwt.ts';
@@ -41,18 +42,16 @@ export function revokeJwt(provider: Provider, revocation: Revocation) {
   };
 }
 
-/** Recorded first: what can't be recorded doesn't happen, and what is recorded and then fails can be done again. */
 async function revoke(
   provider: Provider,
   { audit, artifacts, revocations }: Revocation,
   context: KoaContextWithOIDC,
-  { claims, grantId, accountId }: LivingJwt,
+  living: LivingJwt,
 ): Promise<void> {
-  const parties = { clientId: claims.client_id, ...(grantId && { grantId }), ...(accountId && { accountId }) };
-  const kind = grantId === undefined ? 'client_credentials' : 'access';
-  await audit.record({ type: 'token.revoked', kind, ...parties }, auditContextOf(context));
-  // Before the token itself: once that is dead, nobody could ask again for what failed.
-  if (grantId !== undefined) await artifacts.revokeAll({ grantId });
-  await revocations.revokeToken(claims.jti, claims.exp);
-  if (grantId !== undefined) provider.emit('grant.revoked', context, grantId);
+  await endByValue(foundJwt(living, revocations), {
+    audit,
+    by: auditContextOf(context),
+    endGrant: (grantId) => artifacts.revokeAll({ grantId }),
+  });
+  if (living.grantId !== undefined) provider.emit('grant.revoked', context, living.grantId);
 }

@@ -1,0 +1,46 @@
+import type { Audit, AuditContext, AuditEvent } from '../audit/index.ts';
+import type { Revocations } from '../tokens/index.ts';
+import type { LivingJwt } from './living-jwt.ts';
+
+export type TokenParties = { accountId?: string; clientId?: string; grantId?: string };
+
+/** A living token that was found by its value. */
+export type FoundToken = Readonly<{
+  /** What the audit trail calls it. */
+  kind: Extract<AuditEvent, { type: 'token.revoked' }>['kind'];
+  /** What it hangs on. */
+  parties: TokenParties;
+  /** Ends it alone. */
+  end(): Promise<void>;
+}>;
+
+/**
+ * Ends a token and, for a person's, its grant. Recorded first: what can't be recorded doesn't happen, and what is recorded
+ * and then fails can be done again.
+ *
+ * @param how.by who wants it, for the audit trail
+ * @param how.endGrant ends everything of a grant
+ * @returns what `endGrant` says; undefined where the token hangs on none
+ * @throws the database's own error
+ */
+export async function endByValue<Ended>(
+  { kind, parties, end }: FoundToken,
+  how: { audit: Pick<Audit, 'record'>; by: AuditContext; endGrant(grantId: string): Promise<Ended> },
+): Promise<Ended | undefined> {
+  await how.audit.record({ type: 'token.revoked', kind, ...parties }, how.by);
+  // Before the token itself: once that is dead, nobody could ask again for what failed.
+  const ended = parties.grantId === undefined ? undefined : await how.endGrant(parties.grantId);
+  await end();
+  return ended;
+}
+
+export function foundJwt(
+  { claims, grantId, accountId }: LivingJwt,
+  revocations: Pick<Revocations, 'revokeToken'>,
+): FoundToken {
+  return {
+    kind: grantId === undefined ? 'client_credentials' : 'access',
+    parties: { clientId: claims.client_id, ...(grantId && { grantId }), ...(accountId && { accountId }) },
+    end: () => revocations.revokeToken(claims.jti, claims.exp),
+  };
+}
