@@ -1,4 +1,10 @@
-import { changeSigningKeys, type KeyChange, type KeyRoom, makeSigningKey, readKeysAt } from './change-signing-keys.ts';
+import {
+  changeSigningKeys,
+  type KeyChange,
+  type KeyDependencies,
+  makeSigningKey,
+  readKeysAt,
+} from './change-signing-keys.ts';
 import { type DueStep, dueSteps } from './key-policy.ts';
 import type { NewSigningKey } from './signing-key-store.ts';
 
@@ -9,15 +15,15 @@ import type { NewSigningKey } from './signing-key-store.ts';
  * @param isWanted leaves steps out
  */
 export async function advanceSigningKeys(
-  room: KeyRoom,
+  dependencies: KeyDependencies,
   isWanted: (step: DueStep) => boolean = () => true,
 ): Promise<void> {
-  const planned = dueSteps(room.policy, await readKeysAt(room)).filter(isWanted);
+  const planned = dueSteps(dependencies.policy, await readKeysAt(dependencies)).filter(isWanted);
   if (planned.length === 0) return;
   const algorithms = planned.filter((step) => step.do === 'make').map(({ algorithm }) => algorithm);
-  const made = await Promise.all(algorithms.map((algorithm) => makeSigningKey(room, algorithm)));
-  await changeSigningKeys(room, async (change) => {
-    for (const step of dueSteps(room.policy, change).filter(isWanted)) await take(step, change, made);
+  const made = await Promise.all(algorithms.map((algorithm) => makeSigningKey(dependencies, algorithm)));
+  await changeSigningKeys(dependencies, async (change) => {
+    for (const step of dueSteps(dependencies.policy, change).filter(isWanted)) await take(step, change, made);
   });
 }
 

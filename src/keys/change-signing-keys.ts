@@ -18,7 +18,7 @@ import {
 } from './signing-key-store.ts';
 
 /** What every change of the signing keys needs. */
-export type KeyRoom = Readonly<{
+export type KeyDependencies = Readonly<{
   knex: Knex;
   wrapper: KeyWrapper;
   policy: KeyPolicy;
@@ -45,26 +45,29 @@ export type KeyChange = StoredKeysAt &
   }>;
 
 /** Everything as it is at this moment. */
-export async function readKeysAt(room: KeyRoom, knex: Knex = room.knex): Promise<StoredKeysAt> {
+export async function readKeysAt(dependencies: KeyDependencies, knex: Knex = dependencies.knex): Promise<StoredKeysAt> {
   const keys = await readSigningKeys(knex);
-  const inUse = new Set(await room.algorithmsInUse(knex));
-  return { keys, inUse, now: new Date(await databaseTime(knex)) };
+  const inUse = new Set(await dependencies.algorithmsInUse(knex));
+  return { keys, inUse, now: await databaseTime(knex) };
 }
 
 /**
  * Changes keys alone among all nodes, in one transaction that tells the others of it where anything was changed. Keys
  * are made before it, as that takes long and a lock must be short; `work` looks again at what is wanted.
  */
-export function changeSigningKeys<T>(room: KeyRoom, work: (change: KeyChange) => Promise<T>): Promise<T> {
-  return room.knex.transaction(async (trx) => {
+export function changeSigningKeys<T>(
+  dependencies: KeyDependencies,
+  work: (change: KeyChange) => Promise<T>,
+): Promise<T> {
+  return dependencies.knex.transaction(async (trx) => {
     await lockSigningKeys(trx);
-    const state = await readKeysAt(room, trx);
+    const state = await readKeysAt(dependencies, trx);
     const at = state.now;
     let isChanged = false;
 
     async function record(type: KeyEvent['type'], { kid, algorithm }: Pick<NewSigningKey, 'kid' | 'algorithm'>) {
       isChanged = true;
-      await room.audit.recordWithin(trx, { type, kid, algorithm });
+      await dependencies.audit.recordWithin(trx, { type, kid, algorithm });
     }
 
     async function retire(key: StoredSigningKey): Promise<void> {
@@ -108,12 +111,15 @@ export function changeSigningKeys<T>(room: KeyRoom, work: (change: KeyChange) =>
 type KeyEvent = Extract<AuditEvent, { kid: string }>;
 
 /** Makes a key that is in no table yet. Slow: up to a second for RSA. */
-export async function makeSigningKey(room: KeyRoom, algorithm: SigningAlgorithm): Promise<NewSigningKey> {
-  return sealNewKey(room, await generateSigningKey(algorithm), algorithm);
+export async function makeSigningKey(
+  dependencies: KeyDependencies,
+  algorithm: SigningAlgorithm,
+): Promise<NewSigningKey> {
+  return sealNewKey(dependencies, await generateSigningKey(algorithm), algorithm);
 }
 
 export async function sealNewKey(
-  { wrapper }: Pick<KeyRoom, 'wrapper'>,
+  { wrapper }: Pick<KeyDependencies, 'wrapper'>,
   privateJwk: PrivateJwk,
   algorithm: SigningAlgorithm,
 ): Promise<NewSigningKey> {

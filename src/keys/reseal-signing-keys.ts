@@ -1,4 +1,4 @@
-import { changeSigningKeys, type KeyRoom } from './change-signing-keys.ts';
+import { changeSigningKeys, type KeyDependencies } from './change-signing-keys.ts';
 import { openSigningKey, sealSigningKey } from './sealed-signing-key.ts';
 import { readSigningKeys } from './signing-key-store.ts';
 
@@ -12,9 +12,9 @@ const KEYS_PER_TRANSACTION = 10;
  * @returns how many were sealed anew
  * @throws {AppError} as loading does, before anything is written, where one of them can't be opened
  */
-export async function resealSigningKeys(room: KeyRoom): Promise<number> {
-  const { wrapper } = room;
-  const stored = (await readSigningKeys(room.knex)).filter(({ state }) => state !== 'revoked');
+export async function resealSigningKeys(dependencies: KeyDependencies): Promise<number> {
+  const { wrapper } = dependencies;
+  const stored = (await readSigningKeys(dependencies.knex)).filter(({ state }) => state !== 'revoked');
   const opened = await Promise.all(
     stored.map(async (key) => ({ key, privateJwk: await openSigningKey(wrapper, key) })),
   );
@@ -27,7 +27,7 @@ export async function resealSigningKeys(room: KeyRoom): Promise<number> {
         anew: await sealSigningKey(wrapper, privateJwk, key.version + 1),
       })),
     );
-    await changeSigningKeys(room, async ({ reseal }) => {
+    await changeSigningKeys(dependencies, async ({ reseal }) => {
       for (const { key, anew } of sealed) if (await reseal(key, anew)) count += 1;
     });
   }

@@ -1,4 +1,4 @@
-import { changeSigningKeys, type KeyRoom, makeSigningKey, readKeysAt } from './change-signing-keys.ts';
+import { changeSigningKeys, type KeyDependencies, makeSigningKey, readKeysAt } from './change-signing-keys.ts';
 import { announcementSecondsLeft, pairOf } from './key-policy.ts';
 import { announceMissingKeys, type KeyRefusal } from './rotate-signing-keys.ts';
 import type { SigningAlgorithm } from './signing-key.ts';
@@ -21,19 +21,19 @@ export type Revocation =
  *   nobody has seen yet signs at once, as a key in wrong hands must not stay until it was seen
  */
 export async function revokeSigningKey(
-  room: KeyRoom,
+  dependencies: KeyDependencies,
   kid: string,
   options: { now?: boolean | undefined },
 ): Promise<Revocation> {
-  const { keys } = await readKeysAt(room);
+  const { keys } = await readKeysAt(dependencies);
   const found = keys.find((key) => key.kid === kid);
   if (found === undefined) return unknownKey(kid);
-  if (found.state === 'active' && options.now !== true) await announceMissingKeys(room, [found.algorithm]);
+  if (found.state === 'active' && options.now !== true) await announceMissingKeys(dependencies, [found.algorithm]);
   // A key that doesn't sign leaves without another one, and so without whatever wraps keys.
   const needsNew = found.state === 'active' && pairOf(keys, found.algorithm).next === undefined && options.now === true;
-  const spare = needsNew ? await makeSigningKey(room, found.algorithm) : undefined;
+  const spare = needsNew ? await makeSigningKey(dependencies, found.algorithm) : undefined;
 
-  return changeSigningKeys(room, async (change): Promise<Revocation> => {
+  return changeSigningKeys(dependencies, async (change): Promise<Revocation> => {
     const key = change.keys.find((it) => it.kid === kid);
     if (key === undefined) return unknownKey(kid);
     const { algorithm } = key;
@@ -42,7 +42,7 @@ export async function revokeSigningKey(
       if (key.state !== 'revoked') await change.revoke(key);
       return { ok: true, kid, algorithm, signingKid: active?.kid };
     }
-    const secondsLeft = announcementSecondsLeft(room.policy, next, change.now);
+    const secondsLeft = announcementSecondsLeft(dependencies.policy, next, change.now);
     if (options.now !== true && secondsLeft > 0) return tooEarly(kid, secondsLeft);
     if (next === undefined && spare === undefined) return replaced(kid);
     await change.revoke(key);

@@ -1,5 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { changeSigningKeys, type KeyChange, type KeyRoom, makeSigningKey, readKeysAt } from './change-signing-keys.ts';
+import {
+  changeSigningKeys,
+  type KeyChange,
+  type KeyDependencies,
+  makeSigningKey,
+  readKeysAt,
+} from './change-signing-keys.ts';
 import { announcementSecondsLeft, pairOf } from './key-policy.ts';
 import type { SigningAlgorithm, SigningKey } from './signing-key.ts';
 import type { StoredSigningKey } from './signing-key-store.ts';
@@ -29,22 +35,22 @@ const TIMER_MARGIN_MS = 50;
  * @param options.now announced for long enough or not; every node has loaded the key before any signs with it all the same
  */
 export async function rotateSigningKeys(
-  room: KeyRoom,
+  dependencies: KeyDependencies,
   options: { algorithm?: string | undefined; now?: boolean | undefined },
 ): Promise<Rotation> {
-  const { keys, now: startedAt } = await readKeysAt(room);
-  const known = rotatingAlgorithms(room, keys);
+  const { keys, now: startedAt } = await readKeysAt(dependencies);
+  const known = rotatingAlgorithms(dependencies, keys);
   const algorithms = known.filter((algorithm) => options.algorithm === undefined || options.algorithm === algorithm);
   if (algorithms.length === 0) return notOffered(String(options.algorithm), known);
-  await announceMissingKeys(room, algorithms);
-  if (options.now === true) await untilEveryNodeHasLoaded(room, algorithms);
-  return changeSigningKeys(room, async (change): Promise<Rotation> => {
+  await announceMissingKeys(dependencies, algorithms);
+  if (options.now === true) await untilEveryNodeHasLoaded(dependencies, algorithms);
+  return changeSigningKeys(dependencies, async (change): Promise<Rotation> => {
     const steps = algorithms.map((algorithm): Step => {
       const { active, next } = pairOf(change.keys, algorithm);
       return { algorithm, active, next, isDone: (active?.activatedAt ?? startedAt) > startedAt };
     });
     const open = steps.filter(({ isDone }) => !isDone);
-    const refused = options.now === true ? gone(open, change) : tooEarly(room, open, change);
+    const refused = options.now === true ? gone(open, change) : tooEarly(dependencies, open, change);
     if (refused !== undefined) return refused;
     for (const { next } of open) if (next !== undefined) await change.promote(next);
     const rotated = steps.flatMap(({ algorithm, active, next, isDone }): RotatedKey[] => {
@@ -56,12 +62,15 @@ export async function rotateSigningKeys(
 }
 
 /** Announces a next key for each of the algorithms that has none. */
-export async function announceMissingKeys(room: KeyRoom, algorithms: readonly SigningAlgorithm[]): Promise<void> {
-  const { keys } = await readKeysAt(room);
+export async function announceMissingKeys(
+  dependencies: KeyDependencies,
+  algorithms: readonly SigningAlgorithm[],
+): Promise<void> {
+  const { keys } = await readKeysAt(dependencies);
   const lacking = algorithms.filter((algorithm) => pairOf(keys, algorithm).next === undefined);
   if (lacking.length === 0) return;
-  const made = await Promise.all(lacking.map((algorithm) => makeSigningKey(room, algorithm)));
-  await changeSigningKeys(room, async (change) => {
+  const made = await Promise.all(lacking.map((algorithm) => makeSigningKey(dependencies, algorithm)));
+  await changeSigningKeys(dependencies, async (change) => {
     for (const key of made) {
       if (pairOf(change.keys, key.algorithm).next === undefined) await change.add(key, 'next');
     }
@@ -69,9 +78,9 @@ export async function announceMissingKeys(room: KeyRoom, algorithms: readonly Si
 }
 
 /** What is offered, and what still signs. */
-export function rotatingAlgorithms(room: KeyRoom, keys: readonly SigningKey[]): SigningAlgorithm[] {
+export function rotatingAlgorithms(dependencies: KeyDependencies, keys: readonly SigningKey[]): SigningAlgorithm[] {
   const signing = keys.filter(({ state }) => state === 'active').map(({ algorithm }) => algorithm);
-  return [...new Set([...room.policy.algorithms, ...signing])];
+  return [...new Set([...dependencies.policy.algorithms, ...signing])];
 }
 
 export function notOffered(algorithm: string, known: readonly string[]): KeyRefusal {
@@ -87,8 +96,11 @@ type Step = {
   isDone: boolean;
 };
 
-async function untilEveryNodeHasLoaded(room: KeyRoom, algorithms: readonly SigningAlgorithm[]): Promise<void> {
-  const { keys, now } = await readKeysAt(room);
+async function untilEveryNodeHasLoaded(
+  dependencies: KeyDependencies,
+  algorithms: readonly SigningAlgorithm[],
+): Promise<void> {
+  const { keys, now } = await readKeysAt(dependencies);
   const announced = algorithms.map((algorithm) => pairOf(keys, algorithm).next?.announcedAt.getTime() ?? 0);
   const waitMs = Math.max(...announced) + LOADED_WITHIN_MS + TIMER_MARGIN_MS - now.getTime();
   if (waitMs > 0) await delay(waitMs);
@@ -104,9 +116,9 @@ function gone(steps: readonly Step[], { now }: KeyChange): KeyRefusal | undefine
   return { ok: false, code: 'conflict', reason };
 }
 
-function tooEarly(room: KeyRoom, steps: readonly Step[], { now }: KeyChange): KeyRefusal | undefined {
+function tooEarly(dependencies: KeyDependencies, steps: readonly Step[], { now }: KeyChange): KeyRefusal | undefined {
   const early = steps
-    .map(({ algorithm, next }) => ({ algorithm, secondsLeft: announcementSecondsLeft(room.policy, next, now) }))
+    .map(({ algorithm, next }) => ({ algorithm, secondsLeft: announcementSecondsLeft(dependencies.policy, next, now) }))
     .filter(({ secondsLeft }) => secondsLeft > 0);
   if (early.length === 0) return undefined;
   const each = early.map(({ algorithm, secondsLeft }) => `${algorithm} in ${secondsLeft} s`).join(', ');

@@ -19,7 +19,7 @@ export type ServerSecretPolicy = Readonly<{
 }>;
 
 /** What is to be done with the versions of one secret now. */
-export type DueSteps = Readonly<{
+export type DueSecretSteps = Readonly<{
   /** A version is to be made and announced; its number. */
   announce: number | undefined;
   /** The announced version that takes over; its number. */
@@ -34,7 +34,11 @@ export type DueSteps = Readonly<{
  * @param versions of one secret, in any order
  * @param now of the database
  */
-export function dueSteps(versions: readonly ServerSecretVersion[], policy: ServerSecretPolicy, now: Date): DueSteps {
+export function dueSecretSteps(
+  versions: readonly ServerSecretVersion[],
+  policy: ServerSecretPolicy,
+  now: Date,
+): DueSecretSteps {
   const active = versions.find(({ activatedAt, retiredAt }) => activatedAt !== undefined && retiredAt === undefined);
   const next = versions.find(({ activatedAt }) => activatedAt === undefined);
   // Without one in use the secret is yet to be made, which a start does.

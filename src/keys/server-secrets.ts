@@ -3,8 +3,8 @@ import type { Knex } from 'knex';
 import type { Audit } from '../audit/index.ts';
 import { announceChange } from '../database/index.ts';
 import { AppError } from '../errors.ts';
+import { advanceServerSecrets } from './advance-server-secrets.ts';
 import type { KeyWrapper } from './key-wrapper.ts';
-import { advanceServerSecrets } from './rotate-server-secrets.ts';
 import { createSealer, type Sealer } from './sealer.ts';
 import {
   makeServerSecret,
@@ -187,10 +187,10 @@ function toServerSecrets(opened: OpenedSecrets): ServerSecrets {
     if (first !== undefined && rankOf(first.stored) === 0) return first.value;
     throw new AppError({ code: 'server_error', message: `the server secret ${name} is gone` });
   };
-  inUse('cookie_key');
+  const others = (name: RotatingSecretName): Buffer[] => (opened.get(name) ?? []).slice(1).map(({ value }) => value);
   const secrets: ServerSecrets = {
     // The announced one verifies, too: a node that has seen it take over may have signed what comes here next.
-    cookieKeys: (opened.get('cookie_key') ?? []).map(({ value }) => value.toString('base64url')),
+    cookieKeys: [inUse('cookie_key'), ...others('cookie_key')].map((key) => key.toString('base64url')),
     dpopNonceSecret: inUse('dpop_nonce_secret'),
     userCodeKey: inUse('user_code_key'),
     csrfKey: inUse('csrf_key'),

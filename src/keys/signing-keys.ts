@@ -1,6 +1,6 @@
 import type { JWK } from 'jose';
 import { advanceSigningKeys } from './advance-signing-keys.ts';
-import type { KeyRoom } from './change-signing-keys.ts';
+import type { KeyDependencies } from './change-signing-keys.ts';
 import { type Import, importSigningKey } from './import-signing-key.ts';
 import { type NextStep, nextStepOf } from './key-policy.ts';
 import { resealSigningKeys } from './reseal-signing-keys.ts';
@@ -57,11 +57,11 @@ export type SigningKeys = Readonly<{
 const PUBLISHED = ['active', 'retired', 'next'] as const;
 
 /** The signing keys of all nodes on one database. */
-export function createSigningKeys(room: KeyRoom): SigningKeys {
-  const ring = createKeyRing(room.wrapper);
+export function createSigningKeys(dependencies: KeyDependencies): SigningKeys {
+  const ring = createKeyRing(dependencies.wrapper);
 
   async function loadAvailable(): Promise<SigningKeySet & { fault: unknown }> {
-    const stored = await readSigningKeys(room.knex);
+    const stored = await readSigningKeys(dependencies.knex);
     const published = PUBLISHED.flatMap((state) => stored.filter((key) => key.state === state));
     const { keys, fault } = await ring.open(published);
     return {
@@ -80,14 +80,14 @@ export function createSigningKeys(room: KeyRoom): SigningKeys {
 
   async function ensure(): Promise<void> {
     await load();
-    await advanceSigningKeys(room, (step) => 'isUrgent' in step && step.isUrgent);
+    await advanceSigningKeys(dependencies, (step) => 'isUrgent' in step && step.isUrgent);
   }
 
   async function list(): Promise<ListedSigningKey[]> {
-    const keys = await readSigningKeys(room.knex);
+    const keys = await readSigningKeys(dependencies.knex);
     return keys.map((key) => {
       const { version, sealedPrivateJwk, dataKey, ...shown } = key;
-      return { ...shown, nextStep: nextStepOf(room.policy, key, keys) };
+      return { ...shown, nextStep: nextStepOf(dependencies.policy, key, keys) };
     });
   }
 
@@ -96,11 +96,12 @@ export function createSigningKeys(room: KeyRoom): SigningKeys {
     load,
     loadAvailable,
     list,
-    advance: () => advanceSigningKeys(room),
+    advance: () => advanceSigningKeys(dependencies),
     rotate: (options: { algorithm?: string | undefined; now?: boolean | undefined }) =>
-      rotateSigningKeys(room, options),
-    revoke: (kid: string, options: { now?: boolean | undefined }) => revokeSigningKey(room, kid, options),
-    importKey: (text: string, options: { algorithm?: string | undefined }) => importSigningKey(room, text, options),
-    reseal: () => resealSigningKeys(room),
+      rotateSigningKeys(dependencies, options),
+    revoke: (kid: string, options: { now?: boolean | undefined }) => revokeSigningKey(dependencies, kid, options),
+    importKey: (text: string, options: { algorithm?: string | undefined }) =>
+      importSigningKey(dependencies, text, options),
+    reseal: () => resealSigningKeys(dependencies),
   });
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { dueSteps, type ServerSecretVersion } from '../../../src/keys/server-secret-policy.ts';
+import { dueSecretSteps, type ServerSecretVersion } from '../../../src/keys/server-secret-policy.ts';
 
 const POLICY = { rotationSeconds: 100, announceSeconds: 10, retentionSeconds: 50 };
 const NOW = new Date(Date.UTC(2026, 10, 24));
@@ -20,14 +20,14 @@ const NOTHING = { announce: undefined, promote: undefined, remove: [] };
 
 describe('what is due for the versions of a secret', () => {
   test('nothing while the one in use is young, and nothing where the secret is yet to be made', () => {
-    expect(dueSteps([aged(1, 89, 89)], POLICY, NOW)).toEqual(NOTHING);
-    expect(dueSteps([], POLICY, NOW)).toEqual(NOTHING);
+    expect(dueSecretSteps([aged(1, 89, 89)], POLICY, NOW)).toEqual(NOTHING);
+    expect(dueSecretSteps([], POLICY, NOW)).toEqual(NOTHING);
   });
 
   test('the next one is announced when the announce time is left, once, under a number that was never used', () => {
     const old = [aged(4, 90, 90), aged(3, 300, 190, 20)];
-    expect(dueSteps(old, POLICY, NOW)).toEqual({ ...NOTHING, announce: 5 });
-    expect(dueSteps([aged(5, 0), ...old], POLICY, NOW)).toEqual(NOTHING);
+    expect(dueSecretSteps(old, POLICY, NOW)).toEqual({ ...NOTHING, announce: 5 });
+    expect(dueSecretSteps([aged(5, 0), ...old], POLICY, NOW)).toEqual(NOTHING);
   });
 
   test.each([
@@ -35,11 +35,11 @@ describe('what is due for the versions of a secret', () => {
     ['not before its day, however long it was announced', aged(1, 99, 99), aged(2, 60), undefined],
     ['not before it was announced for long enough, however late', aged(1, 900, 900), aged(2, 9), undefined],
   ])('the announced one takes over %s', (_when, active, next, promote) => {
-    expect(dueSteps([next, active], POLICY, NOW)).toEqual({ ...NOTHING, promote });
+    expect(dueSecretSteps([next, active], POLICY, NOW)).toEqual({ ...NOTHING, promote });
   });
 
   test('one that is retired goes when nothing that it signed is good any more', () => {
     const versions = [aged(3, 60, 40), aged(2, 160, 140, 49), aged(1, 260, 240, 50)];
-    expect(dueSteps(versions, POLICY, NOW)).toEqual({ ...NOTHING, remove: [1] });
+    expect(dueSecretSteps(versions, POLICY, NOW)).toEqual({ ...NOTHING, remove: [1] });
   });
 });

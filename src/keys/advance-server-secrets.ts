@@ -3,7 +3,7 @@ import type { Audit } from '../audit/index.ts';
 import { announceChange } from '../database/index.ts';
 import type { KeyWrapper } from './key-wrapper.ts';
 import { makeServerSecret, type RotatingSecretName } from './server-secret.ts';
-import { type DueSteps, dueSteps, type ServerSecretPolicy } from './server-secret-policy.ts';
+import { type DueSecretSteps, dueSecretSteps, type ServerSecretPolicy } from './server-secret-policy.ts';
 import {
   announceServerSecret,
   deleteServerSecret,
@@ -62,8 +62,10 @@ async function announceAll(trx: Knex, policies: Policies, made: readonly NewServ
   if (wanted.length > 0) await announceChange(trx, 'keys');
 }
 
-async function readDueSteps(knex: Knex, policies: Policies): Promise<Map<RotatingSecretName, DueSteps>> {
+async function readDueSteps(knex: Knex, policies: Policies): Promise<Map<RotatingSecretName, DueSecretSteps>> {
   const now = await readDatabaseTime(knex);
   const byName = Map.groupBy(await readServerSecrets(knex), ({ name }) => name);
-  return new Map([...policies].map(([name, policy]) => [name, dueSteps(byName.get(name) ?? [], policy, now)] as const));
+  return new Map(
+    [...policies].map(([name, policy]) => [name, dueSecretSteps(byName.get(name) ?? [], policy, now)] as const),
+  );
 }
