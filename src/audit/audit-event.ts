@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { SIGNING_ALGORITHMS } from '../config/index.ts';
 
 /** Longest name that is recorded: our identifiers are far shorter, URNs of APIs are the longest. */
 const MAX_IDENTIFIER_LENGTH = 2_048;
@@ -18,7 +19,7 @@ const accountId = identifier;
 const clientId = identifier;
 const grantId = identifier;
 const tokenKind = z.enum(['access', 'client_credentials', 'refresh']);
-const signingKey = { kid: identifier, algorithm: z.enum(['RS256', 'ES256', 'PS256', 'EdDSA']) };
+const signingKey = { kid: identifier, algorithm: z.enum(SIGNING_ALGORITHMS) };
 
 function event<Type extends string, Members extends z.ZodRawShape>(type: Type, members: Members) {
   return z.strictObject({ type: z.literal(type), ...members });

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Config } from '../config/index.ts';
+import { type Config, SIGNING_ALGORITHMS } from '../config/index.ts';
 import { isPlainText } from './plain-text.ts';
 import { isOpenIdScope, isScopeToken } from './scopes.ts';
 
@@ -106,7 +106,7 @@ const apiSchema = z.object({
       if (twice !== undefined) context.addIssue({ code: 'custom', message: `${twice.scope} stands there twice` });
     }),
   tokenFormat: z.enum(['jwt', 'opaque'], 'wants jwt or opaque'),
-  signingAlgorithm: z.enum(['RS256', 'ES256', 'PS256', 'EdDSA'], 'wants RS256, ES256, PS256 or EdDSA'),
+  signingAlgorithm: z.enum(SIGNING_ALGORITHMS, `wants one of ${SIGNING_ALGORITHMS.join(', ')}`),
   ttlSeconds: z
     .int(`wants whole seconds from 1 to ${MAX_TTL_SECONDS}`)
     .min(1, `wants whole seconds from 1 to ${MAX_TTL_SECONDS}`)

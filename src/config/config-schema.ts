@@ -4,6 +4,8 @@ import { z } from 'zod';
 
 const KEY_BYTES = 32;
 const MAX_TTL_SECONDS = 365 * 24 * 60 * 60;
+/** Longer than the second within which every node has loaded what was published: a key that one lacks must not sign. */
+const LEAST_ANNOUNCE_SECONDS = 2;
 /** Far above the cores of one machine that PostgreSQL's connections would suffice for. */
 const MAX_WORKERS = 64;
 
@@ -65,15 +67,15 @@ const databaseUrl = text.refine((value) => /^postgres(ql)?:$/.test(URL.parse(val
 });
 
 /** RFC 7518, section 3.1 and RFC 8037, section 3.1; nothing symmetric: what verifies must not be able to sign. */
-const SUPPORTED_ALGORITHMS = ['RS256', 'ES256', 'PS256', 'EdDSA'] as const;
-const algorithm = z.enum(SUPPORTED_ALGORITHMS);
+export const SIGNING_ALGORITHMS = ['RS256', 'ES256', 'PS256', 'EdDSA'] as const;
+const algorithm = z.enum(SIGNING_ALGORITHMS);
 const signingAlgorithms = list
   .refine(
     (names) =>
       names.includes('RS256') &&
       new Set(names).size === names.length &&
       names.every((name) => algorithm.safeParse(name).success),
-    `wants RS256 and any of ${SUPPORTED_ALGORITHMS.slice(1).join(', ')}, comma separated`,
+    `wants RS256 and any of ${SIGNING_ALGORITHMS.slice(1).join(', ')}, comma separated`,
   )
   .transform((names) => Object.freeze(names.map((name) => algorithm.parse(name))));
 
@@ -123,7 +125,7 @@ export const environmentSchema = z.object({
   REFRESH_TOKEN_LEEWAY: integer(0, 60),
   SIGNING_ALGORITHMS: signingAlgorithms,
   KEY_ROTATION_INTERVAL: seconds,
-  KEY_ANNOUNCE_TIME: seconds,
+  KEY_ANNOUNCE_TIME: integer(LEAST_ANNOUNCE_SECONDS, MAX_TTL_SECONDS),
   VAULT_ADDR: vaultAddress.optional(),
   VAULT_TOKEN: text.optional(),
   VAULT_NAMESPACE: text.optional(),

@@ -140,6 +140,7 @@ describe('a bad value stops the start with a line that names the setting and wha
     ['SIGNING_ALGORITHMS', 'ES256', 'wants RS256 and any of ES256, PS256, EdDSA'],
     ['SIGNING_ALGORITHMS', 'RS256,HS256', 'wants RS256 and any of ES256, PS256, EdDSA'],
     ['SIGNING_ALGORITHMS', 'RS256,RS256', 'wants RS256 and any of ES256, PS256, EdDSA'],
+    ['KEY_ANNOUNCE_TIME', '1', 'wants a whole number from 2 to'],
     ['KEY_ANNOUNCE_TIME', '7776000', 'wants less than KEY_ROTATION_INTERVAL'],
     ['VAULT_TRANSIT_MOUNT', '../sys', 'wants a name of letters'],
     ['TOKEN_CACHE_SIZE', '-1', 'wants a whole number from 0 to 1000000'],
