@@ -61,6 +61,13 @@ export function announcementSecondsLeft(policy: KeyPolicy, next: SigningKey | un
   return Math.max(0, Math.ceil((signsFrom.getTime() - now.getTime()) / MS_PER_SECOND));
 }
 
+/** For a person: how long, and until when. */
+export function describeWait(secondsLeft: number, now: Date): string {
+  return `${secondsLeft} s (at ${after(now, secondsLeft)
+    .toISOString()
+    .replace(/\.\d+Z$/, 'Z')})`;
+}
+
 /** What comes next for one of the keys, undefined where that is nothing. */
 export function nextStepOf(policy: KeyPolicy, key: SigningKey, keys: readonly SigningKey[]): NextStep | undefined {
   if (key.state === 'revoked') return undefined;

@@ -1,5 +1,5 @@
 import { changeSigningKeys, type KeyDependencies, makeSigningKey, readKeysAt } from './change-signing-keys.ts';
-import { announcementSecondsLeft, pairOf } from './key-policy.ts';
+import { announcementSecondsLeft, describeWait, pairOf } from './key-policy.ts';
 import { announceMissingKeys, type KeyRefusal } from './rotate-signing-keys.ts';
 import type { SigningAlgorithm } from './signing-key.ts';
 
@@ -43,7 +43,7 @@ export async function revokeSigningKey(
       return { ok: true, kid, algorithm, signingKid: active?.kid };
     }
     const secondsLeft = announcementSecondsLeft(dependencies.policy, next, change.now);
-    if (options.now !== true && secondsLeft > 0) return tooEarly(kid, secondsLeft);
+    if (options.now !== true && secondsLeft > 0) return tooEarly(kid, secondsLeft, change.now);
     if (next === undefined && spare === undefined) return replaced(kid);
     await change.revoke(key);
     if (next !== undefined) await change.promote(next);
@@ -56,8 +56,8 @@ function unknownKey(kid: string): KeyRefusal {
   return { ok: false, code: 'not_found', reason: `there is no signing key ${kid}` };
 }
 
-function tooEarly(kid: string, secondsLeft: number): KeyRefusal {
-  const reason = `${kid} signs, and the announced key may take its place in ${secondsLeft} s; --now lets it do so at once`;
+function tooEarly(kid: string, secondsLeft: number, now: Date): KeyRefusal {
+  const reason = `${kid} signs, and the announced key may take its place in ${describeWait(secondsLeft, now)}; --now lets it do so at once`;
   return { ok: false, code: 'too_early', reason, secondsLeft };
 }
 

@@ -6,7 +6,7 @@ import {
   makeSigningKey,
   readKeysAt,
 } from './change-signing-keys.ts';
-import { announcementSecondsLeft, pairOf } from './key-policy.ts';
+import { announcementSecondsLeft, describeWait, pairOf } from './key-policy.ts';
 import type { SigningAlgorithm, SigningKey } from './signing-key.ts';
 import type { StoredSigningKey } from './signing-key-store.ts';
 
@@ -121,7 +121,9 @@ function tooEarly(dependencies: KeyDependencies, steps: readonly Step[], { now }
     .map(({ algorithm, next }) => ({ algorithm, secondsLeft: announcementSecondsLeft(dependencies.policy, next, now) }))
     .filter(({ secondsLeft }) => secondsLeft > 0);
   if (early.length === 0) return undefined;
-  const each = early.map(({ algorithm, secondsLeft }) => `${algorithm} in ${secondsLeft} s`).join(', ');
+  const each = early
+    .map(({ algorithm, secondsLeft }) => `${algorithm} in ${describeWait(secondsLeft, now)}`)
+    .join(', ');
   const reason = `announced keys may not sign yet: ${each}; --now lets them sign all the same`;
   return { ok: false, code: 'too_early', reason, secondsLeft: Math.max(...early.map((it) => it.secondsLeft)) };
 }

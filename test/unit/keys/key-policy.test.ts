@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import {
   announcementSecondsLeft,
   type DueStep,
+  describeWait,
   dueSteps,
   type KeyPolicy,
   keyCheckSeconds,
@@ -164,4 +165,8 @@ describe('what people are told', () => {
   ])('keys announced for %i s are looked at every %i s', (announceSeconds, seconds) => {
     expect(keyCheckSeconds({ announceSeconds })).toBe(seconds);
   });
+});
+
+test('a wait is told with its end, as nobody reckons in seconds', () => {
+  expect(describeWait(14 * 86_400, new Date(START + 999))).toBe('1209600 s (at 2026-12-08T00:00:00Z)');
 });
