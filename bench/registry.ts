@@ -1,7 +1,7 @@
 /** What all servers under test have in common: clients, people and APIs. */
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { composeDomains } from '../src/compose.ts';
+import { composeDomains } from '../src/compose/index.ts';
 import { loadConfig } from '../src/config/index.ts';
 import { migrateUp, openDatabase } from '../src/database/index.ts';
 import { silentLogger } from '../test/harness/loggers.ts';

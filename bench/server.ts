@@ -2,7 +2,7 @@
 import { createServer } from 'node:http';
 import { Session } from 'node:inspector/promises';
 import type { AddressInfo } from 'node:net';
-import { composeDomains, composeServer } from '../src/compose.ts';
+import { composeDomains, composeServer } from '../src/compose/index.ts';
 import { loadConfig } from '../src/config/index.ts';
 import { openDatabase } from '../src/database/index.ts';
 import { sweepInBatches } from '../src/jobs/sweep-in-batches.ts';

@@ -1,6 +1,12 @@
 import { isIPv6 } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { composeDomains, composeServer, openEnvironmentDatabase, prepareDatabase, type Server } from './compose.ts';
+import {
+  composeDomains,
+  composeServer,
+  openEnvironmentDatabase,
+  prepareDatabase,
+  type Server,
+} from './compose/index.ts';
 import { type Config, systemClock } from './config/index.ts';
 import { createMetricsServer } from './http/index.ts';
 import { demoSignIn } from './playground/index.ts';

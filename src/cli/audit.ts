@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { AUDIT_EVENT_TYPES, type AuditEventType, type AuditRecord } from '../audit/index.ts';
-import type { Domains } from '../compose.ts';
+import type { Domains } from '../compose/index.ts';
 import { isJsonWanted, printAnswer } from './answer.ts';
 import { addCommandGroup } from './command-group.ts';
 import { withDomains } from './open-domains.ts';

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import { createAudit } from '../audit/index.ts';
-import type { OpenedDatabase } from '../compose.ts';
+import type { OpenedDatabase } from '../compose/index.ts';
 import { type Config, systemClock } from '../config/index.ts';
 import { databaseTime, migrationStatus, openDatabase, ping, serverVersion } from '../database/index.ts';
 import { openServerSecrets } from '../keys/index.ts';
@@ -32,7 +32,7 @@ export async function checkServer({ database, directUrl }: OpenedDatabase, logge
 /** The clock here against the one of the database. */
 export async function checkClock(knex: Knex): Promise<Finding> {
   const sentAt = Date.now();
-  const there = await databaseTime(knex);
+  const there = (await databaseTime(knex)).getTime();
   const here = (sentAt + Date.now()) / 2;
   const differenceMs = Math.round(here - there);
   const found = `${Math.abs(differenceMs)} ms ${differenceMs < 0 ? 'behind' : 'ahead of'} the database`;
@@ -60,9 +60,9 @@ export async function checkMigrations(config: Config, knex: Knex): Promise<{ fin
 export async function checkKeys(config: Config, { knex, logger }: { knex: Knex; logger: Logger }): Promise<Finding> {
   const mend = 'give KEY_ENCRYPTION_KEY or VAULT_* as this database was set up with them; nothing else opens its keys';
   try {
-    const { openKeys } = await import('../compose.ts');
+    const { composeKeys } = await import('../compose/index.ts');
     const audit = createAudit({ knex, clock: systemClock, logger });
-    const { wrapper, signingKeys } = await openKeys(config, { knex, audit });
+    const { keyWrapper: wrapper, signingKeys } = await composeKeys(config, { knex, audit });
     const count = (await signingKeys.load()).privateJwks.length;
     if (count === 0) return { check: 'keys', ok: true, found: 'none yet: the first start makes them' };
     const secrets = await openServerSecrets({ knex, wrapper });

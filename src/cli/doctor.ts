@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { OpenedDatabase } from '../compose.ts';
+import type { OpenedDatabase } from '../compose/index.ts';
 import { type Config, loadConfig } from '../config/index.ts';
 import { AppError } from '../errors.ts';
 import { printAnswer } from './answer.ts';
@@ -40,7 +40,7 @@ async function examine(): Promise<Finding[]> {
 
 async function examineDatabase(config: Config): Promise<Finding[]> {
   const logger = commandLogger(config);
-  const { openEnvironmentDatabase } = await import('../compose.ts');
+  const { openEnvironmentDatabase } = await import('../compose/index.ts');
   let opened: OpenedDatabase;
   try {
     opened = await openEnvironmentDatabase(config, logger);

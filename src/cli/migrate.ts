@@ -52,7 +52,7 @@ export function addMigrateCommands(program: Command): void {
 async function withKnex<T>(work: (knex: Knex) => Promise<T>): Promise<T> {
   const config = loadConfig(process.env);
   const logger = commandLogger(config);
-  const { openEnvironmentDatabase } = await import('../compose.ts');
+  const { openEnvironmentDatabase } = await import('../compose/index.ts');
   const opened = await openEnvironmentDatabase(config, logger);
   const direct = openDatabase({ url: opened.directUrl, poolSize: POOL_SIZE, logger });
   try {

@@ -1,4 +1,4 @@
-import type { Domains } from '../compose.ts';
+import type { Domains } from '../compose/index.ts';
 import { type Config, loadConfig } from '../config/index.ts';
 import { createLogger, type Logger } from '../telemetry/index.ts';
 
@@ -11,7 +11,7 @@ export async function withDomains<T>(work: (domains: Domains, config: Config) =>
   const config = loadConfig(process.env);
   const logger = commandLogger(config);
   // Only now, so that help and wrong usage are answered at once.
-  const { composeDomains, openEnvironmentDatabase } = await import('../compose.ts');
+  const { composeDomains, openEnvironmentDatabase } = await import('../compose/index.ts');
   const opened = await openEnvironmentDatabase(config, logger);
   let domains: Domains;
   try {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Domains } from '../compose.ts';
+import type { Domains } from '../compose/index.ts';
 import type { RevocationFilter } from '../tokens/index.ts';
 import { printAnswer } from './answer.ts';
 import { addCommandGroup } from './command-group.ts';

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { type Account, type Accounts, toClaims } from '../accounts/index.ts';
-import type { Domains } from '../compose.ts';
+import type { Domains } from '../compose/index.ts';
 import { type Answer, printAnswer, toLines, toTable } from './answer.ts';
 import { addCommandGroup } from './command-group.ts';
 import { findAccount } from './find-account.ts';

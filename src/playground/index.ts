@@ -6,6 +6,7 @@
  */
 export { demoClients, demoSignIn } from './demo-data.ts';
 export { demoDataFaults } from './demo-data-faults.ts';
+export { playgroundOfOneProcess } from './playground-of-one-process.ts';
 export { playgroundRoutes } from './playground-routes.ts';
 export { seedDemoData } from './seed-demo-data.ts';
 export { settleDemoData } from './settle-demo-data.ts';

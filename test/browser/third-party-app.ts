@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import * as openid from 'openid-client';
-import type { Domains } from '../../src/compose.ts';
+import type { Domains } from '../../src/compose/index.ts';
 import { createTestClient } from '../harness/factories.ts';
 import { type HttpServer, type Reply, startHttpServer } from './http-server.ts';
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Account } from '../../src/accounts/index.ts';
 import type { Api, NewApi, NewClient, RegisteredClient } from '../../src/clients/index.ts';
-import type { Domains } from '../../src/compose.ts';
+import type { Domains } from '../../src/compose/index.ts';
 
 export const REDIRECT_URI = 'https://app.example.com/callback';
 export const PASSWORD = 'correct horse battery staple';

@@ -1,4 +1,4 @@
-import type { Domains } from '../../src/compose.ts';
+import type { Domains } from '../../src/compose/index.ts';
 
 /** Makes the server's secrets older by so many seconds, as if they had passed for the database and so for all nodes. */
 export async function passForServerSecrets({ database }: Pick<Domains, 'database'>, seconds: number): Promise<void> {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { createServer, type Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { composeDomains, composeServer, type Domains } from '../../src/compose.ts';
+import { composeDomains, composeServer, type Domains } from '../../src/compose/index.ts';
 import { type Clock, loadConfig } from '../../src/config/index.ts';
 import { openDatabase } from '../../src/database/index.ts';
 import type { Logger } from '../../src/telemetry/index.ts';

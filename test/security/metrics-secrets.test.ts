@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { composeDomains, composeServer, type Server } from '../../src/compose.ts';
+import { composeDomains, composeServer, type Server } from '../../src/compose/index.ts';
 import { loadConfig } from '../../src/config/index.ts';
 import { openDatabase } from '../../src/database/index.ts';
 import { openTestDatabase, type TestDatabase } from '../harness/database.ts';

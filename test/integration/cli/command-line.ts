@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { composeDomains, type Domains, openEnvironmentDatabase } from '../../../src/compose.ts';
+import { composeDomains, type Domains, openEnvironmentDatabase } from '../../../src/compose/index.ts';
 import { loadConfig } from '../../../src/config/index.ts';
 import { NODE_COMPILE_CACHE } from '../../harness/compile-cache.ts';
 import { openTestDatabase } from '../../harness/database.ts';

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { composeDomains, type Domains, openEnvironmentDatabase } from '../../../src/compose.ts';
+import { composeDomains, type Domains, openEnvironmentDatabase } from '../../../src/compose/index.ts';
 import { loadConfig } from '../../../src/config/index.ts';
 import { silentLogger } from '../../harness/loggers.ts';
 import { createCommandLine } from './command-line.ts';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { composeDomains } from '../../../src/compose.ts';
+import { composeDomains } from '../../../src/compose/index.ts';
 import { loadConfig } from '../../../src/config/index.ts';
 import { announceChange, openDatabase } from '../../../src/database/index.ts';
 import { resealServerSecrets } from '../../../src/keys/index.ts';

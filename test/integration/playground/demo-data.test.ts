@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { composeDomains, composeServer } from '../../../src/compose.ts';
+import { composeDomains, composeServer } from '../../../src/compose/index.ts';
 import { loadConfig } from '../../../src/config/index.ts';
 import { openDatabase } from '../../../src/database/index.ts';
 import { demoApis } from '../../../src/playground/demo-data.ts';

@@ -1,0 +1,200 @@
+import { type Accounts, createAccounts, createPasswordHasher } from '../accounts/index.ts';
+import { type Audit, type AuditActor, type AuditContext, createAudit } from '../audit/index.ts';
+import {
+  type Apis,
+  type Clients,
+  createApis,
+  createClients,
+  MAX_API_TTL_SECONDS,
+  type RegistryAudit,
+} from '../clients/index.ts';
+import { type Clock, type Config, systemClock } from '../config/index.ts';
+import { type ChangeFeed, createChangeFeed, type Database, ensureSchema } from '../database/index.ts';
+import {
+  type ConsentsStore,
+  createConsentsStore,
+  createMetadataValidator,
+  endAccess,
+  endToken,
+} from '../oidc/index.ts';
+import { settleDemoData } from '../playground/index.ts';
+import type { Logger } from '../telemetry/index.ts';
+import {
+  type ArtifactCounts,
+  type ArtifactStore,
+  createPostgresArtifactStore,
+  createRevocations,
+  type RevocationFilter,
+  type Revocations,
+} from '../tokens/index.ts';
+import type { OpenedDatabase } from './environment-database.ts';
+import { composeKeys, type Keys } from './keys.ts';
+
+/** Everything below the protocol, as the server and the command line both want it. */
+export type Domains = Keys &
+  Readonly<{
+    logger: Logger;
+    clock: Clock;
+    database: Database;
+    directUrl: string;
+    changes: ChangeFeed;
+    audit: Audit;
+    accounts: Accounts;
+    clients: Clients;
+    apis: Apis;
+    consents: ConsentsStore;
+    /** As they are now: the first signs, each verifies. */
+    cookieKeys(): readonly string[];
+    artifacts: ArtifactStore & Readonly<{ counts(): ArtifactCounts }>;
+    revocations: Revocations;
+    /**
+     * Ends grants, sessions and tokens of an account, a client or a grant on every node (src/oidc/end-access.ts).
+     * @returns how many that are stored ended
+     */
+    endAccess(whose: RevocationFilter, by?: AuditContext): Promise<number>;
+    /** Ends one token by its value, and a person's with its grant. @returns how many ended; 0: no such token is alive */
+    endToken(value: string, by?: AuditContext): Promise<number>;
+    close(): Promise<void>;
+  }>;
+
+/**
+ * Builds the domains on a database that is up to date: migrated here in development, by an operator in production.
+ *
+ * @param options.actor who changes things through these domains, for the audit trail
+ * @param options.isPrepared whether another process has migrated just now
+ */
+export async function composeDomains(
+  config: Config,
+  options: { logger: Logger; opened: OpenedDatabase; actor: AuditActor; clock?: Clock; isPrepared?: boolean },
+): Promise<Domains> {
+  const { logger, opened, actor, isPrepared = false } = options;
+  const clock = options.clock ?? systemClock;
+  const { database, directUrl } = opened;
+  const { knex } = database;
+  // A command must not change a schema in passing, least of all that of a production database without NODE_ENV.
+  const isDevelopersServer = !config.isProduction && actor.kind === 'system';
+  const migrates = !isPrepared && (isDevelopersServer || config.database.url === undefined);
+  await ensureSchema(knex, { migrates, logger });
+
+  const changes = createChangeFeed({ url: directUrl, knex, logger });
+  const audit = createAudit({ knex, clock, logger });
+  const keyAudit: Pick<Audit, 'recordWithin'> = {
+    recordWithin: (trx, event) => audit.recordWithin(trx, event, { actor }),
+  };
+  const keys = await composeKeys(config, { knex, audit: keyAudit });
+  const { signingKeys, serverSecrets } = keys;
+  await serverSecrets.ensure();
+  const secrets = serverSecrets.current();
+  const cookieKeys = () => config.cookieKeys ?? serverSecrets.current().cookieKeys;
+  await signingKeys.ensure();
+
+  const consents = createConsentsStore({ knex, clock });
+  const accounts = createAccounts({
+    knex,
+    changeFeed: changes,
+    hasher: createPasswordHasher({ parameters: config.passwordHash }),
+    audit: {
+      accountChanged: (trx, { action, accountId }) =>
+        audit.recordWithin(trx, { type: `account.${action}`, accountId }, { actor }),
+    },
+    logger,
+    clock,
+  });
+  const registryAudit: RegistryAudit = {
+    clientChanged: (trx, { action, clientId }) =>
+      audit.recordWithin(trx, { type: `client.${action}`, clientId }, { actor }),
+    apiChanged: (trx, { action, identifier }) =>
+      audit.recordWithin(trx, { type: `api.${action}`, resource: identifier }, { actor }),
+  };
+  const apis = createApis({
+    knex,
+    clock,
+    changeFeed: changes,
+    audit: registryAudit,
+    signingAlgorithms: {
+      offered: config.keyPolicy.algorithms,
+      signing: async () => (await signingKeys.loadAvailable()).algorithms,
+    },
+  });
+  const validator = createMetadataValidator(async () => {
+    const [{ privateJwks, algorithms }] = await Promise.all([
+      signingKeys.loadAvailable(),
+      // An API that another node made a moment ago counts, too.
+      apis.load(),
+    ]);
+    const { dpopNonceSecret } = serverSecrets.current();
+    const secrets = { cookieKeys: cookieKeys(), dpopNonceSecret };
+    return {
+      config,
+      accounts,
+      apis,
+      clients,
+      consents,
+      signingKeys: privateJwks,
+      signingAlgorithms: algorithms,
+      ...secrets,
+    };
+  });
+  const clients: Clients = createClients({ knex, clock, changeFeed: changes, audit: registryAudit, validator });
+  await apis.load();
+  const artifacts = createPostgresArtifactStore({
+    pool: database.pool,
+    sealer: secrets.artifactSealer,
+    userCodeKey: secrets.userCodeKey,
+    clock,
+    cache: { size: config.tokenCacheSize, dropFeed: changes, now: () => performance.now() },
+  });
+  const revocations = createRevocations({
+    knex,
+    changeFeed: changes,
+    clock,
+    longestTokenSeconds: Math.max(MAX_API_TTL_SECONDS, config.lifetimes.accessTokenSeconds),
+  });
+  const access = { config, clock, audit, artifacts, consents, revocations, signingKeys };
+
+  return {
+    logger,
+    clock,
+    database,
+    directUrl,
+    changes,
+    audit,
+    accounts,
+    clients,
+    apis,
+    consents,
+    ...keys,
+    cookieKeys,
+    artifacts,
+    revocations,
+    endAccess: (whose, by = { actor }) => endAccess(access, whose, by),
+    endToken: (value, by = { actor }) => endToken(access, value, by),
+    async close() {
+      await changes.close();
+      await artifacts.close();
+      await revocations.close();
+      await audit.close();
+      await opened.close();
+    },
+  };
+}
+
+/**
+ * Does once what several processes on one machine want to find done: schema, keys, secrets and demo data. The database stays
+ * open.
+ */
+export async function prepareDatabase(
+  config: Config,
+  { logger, opened }: { logger: Logger; opened: OpenedDatabase },
+): Promise<void> {
+  const domains = await composeDomains(config, {
+    logger,
+    opened: { ...opened, close: async () => undefined },
+    actor: { kind: 'system' },
+  });
+  try {
+    await settleDemoData(config, domains);
+  } finally {
+    await domains.close();
+  }
+}

@@ -1,0 +1,46 @@
+import type { Config } from '../config/index.ts';
+import { createJobs, type Jobs, type Sweep, sweepTask } from '../jobs/index.ts';
+import { keyCheckSeconds } from '../keys/index.ts';
+import { sweepExpiredArtifacts, wipeSuccessors } from '../tokens/index.ts';
+import type { Domains } from './domains.ts';
+
+/** What runs by itself, on one node at a time: what is over is removed, and keys follow one another. */
+export function composeJobs(
+  config: Config,
+  domains: Domains,
+  dependencies: { sweepSignInAttempts: Sweep['sweep'] },
+): Jobs {
+  const { clock, logger, revocations, serverSecrets, signingKeys } = domains;
+  const { pool } = domains.database;
+  return createJobs({
+    databaseUrl: domains.directUrl,
+    logger,
+    tasks: [
+      sweepTask({
+        logger,
+        ...config.sweep,
+        sweeps: [
+          {
+            name: 'successors of refresh tokens',
+            sweep: (batchSize) =>
+              wipeSuccessors({ pool, leewaySeconds: config.lifetimes.refreshLeewaySeconds, batchSize }),
+          },
+          { name: 'revocations', sweep: revocations.sweep },
+          { name: 'sign-in attempts', sweep: dependencies.sweepSignInAttempts },
+          { name: 'artifacts', sweep: (batchSize) => sweepExpiredArtifacts({ pool, clock, batchSize }) },
+        ],
+      }),
+      {
+        name: 'rotate-keys',
+        intervalSeconds: keyCheckSeconds(config.keyPolicy),
+        async run() {
+          try {
+            await signingKeys.advance();
+          } finally {
+            await serverSecrets.advance();
+          }
+        },
+      },
+    ],
+  });
+}
