@@ -1,5 +1,4 @@
 import cluster, { type Worker } from 'node:cluster';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../config/index.ts';
 import { AppError } from '../errors.ts';
 import type { Logger, ProcessesMetrics } from '../telemetry/index.ts';
@@ -27,13 +26,10 @@ type Member = {
   /** Absent: it is still starting. */
   readyAt?: number;
   ownPort?: number | undefined;
-  /** The last round in which it told its metrics. */
-  round: number;
 };
 
 /** A busy worker answers within milliseconds; what one said before stands for it when it doesn't. */
 const METRICS_LIMIT_MS = 1_000;
-const LOOK_MS = 5;
 
 /** @param options.program absolute path of what a worker runs @param options.count how many, at least 2 */
 export function createSupervisor(options: {
@@ -54,6 +50,9 @@ export function createSupervisor(options: {
   let port: number | undefined;
   let earlyDeaths = 0;
   let round = 0;
+  /** Those that were asked for their metrics in this round and have neither told them nor died. */
+  const silent = new Set<Member>();
+  let allHeard = () => {};
   let gathering: Promise<void> | undefined;
   let appointedId: number | undefined;
   let isStopping = false;
@@ -66,7 +65,7 @@ export function createSupervisor(options: {
 
   function launch(): void {
     const worker = cluster.fork();
-    const member: Member = { worker, round: 0 };
+    const member: Member = { worker };
     members.set(worker.id, member);
     worker.on('message', (message: unknown) => isOurs(message) && heard(member, message as WorkerReport));
     worker.once('exit', (exitCode, signal) => died(member, exitCode, signal));
@@ -85,7 +84,7 @@ export function createSupervisor(options: {
       else logger.error({ reason: report.message }, 'a worker can’t start');
     } else if (report.say === 'metrics') {
       metrics.take(member.worker.id, report.snapshot);
-      member.round = report.round;
+      if (report.round === round) expectNoMore(member);
     } else becameReady(member, report);
   }
 
@@ -106,6 +105,7 @@ export function createSupervisor(options: {
     const { id } = member.worker;
     if (!members.delete(id)) return;
     metrics.leave(id);
+    expectNoMore(member);
     countReady();
     const how = signal === null ? `exit code ${exitCode}` : signal;
     if (isStopping) {
@@ -169,11 +169,21 @@ export function createSupervisor(options: {
 
   async function gather(): Promise<void> {
     round += 1;
-    const asked = ready();
-    for (const { worker } of asked) say(worker, { say: 'tell metrics', round });
-    const deadline = performance.now() + METRICS_LIMIT_MS;
-    const isAnswered = (member: Member) => member.round >= round || !members.has(member.worker.id);
-    while (!asked.every(isAnswered) && performance.now() < deadline) await delay(LOOK_MS);
+    silent.clear();
+    for (const member of ready()) {
+      silent.add(member);
+      say(member.worker, { say: 'tell metrics', round });
+    }
+    if (silent.size === 0) return;
+    const heard = Promise.withResolvers<void>();
+    allHeard = heard.resolve;
+    const limit = setTimeout(heard.resolve, METRICS_LIMIT_MS);
+    await heard.promise;
+    clearTimeout(limit);
+  }
+
+  function expectNoMore(member: Member): void {
+    if (silent.delete(member) && silent.size === 0) allHeard();
   }
 
   return Object.freeze({
