@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import pg from 'pg';
 import { z } from 'zod';
 import type { Logger } from '../telemetry/index.ts';
+import { CONNECT_TIMEOUT_MS } from './connect-timeout.ts';
 
 type ChangeTopic = 'clients' | 'apis' | 'keys' | 'accounts' | 'revocations';
 /** `id` is what changed; absent: anything of the topic may have. */
@@ -35,8 +36,6 @@ const CHANNEL = 'tessera_changes';
 const POLL_INTERVAL_MS = 500;
 /** A connection that gives no answer for so long (a firewall forgot it, the network is gone) is made again. */
 const ANSWER_TIMEOUT_MS = 2_000;
-/** A handshake takes milliseconds; leaves time for one packet lost. */
-const CONNECT_TIMEOUT_MS = 3_000;
 /** A good-bye that a silent network swallows must not hold up the end. */
 const END_LIMIT_MS = 1_000;
 /** A database that restarts is listened to again at once; one that stays away is asked four times a second. */

@@ -1,6 +1,7 @@
 import knex, { type Knex } from 'knex';
 import pg from 'pg';
 import type { Logger } from '../telemetry/index.ts';
+import { CONNECT_TIMEOUT_MS } from './connect-timeout.ts';
 import { refuseStandby } from './primary.ts';
 import { createSilenceGuard } from './silent-connections.ts';
 
@@ -17,9 +18,7 @@ const STATEMENT_TIMEOUT_MS = 4_000;
  * and on the connection. Callers have their answer, 503, before their own patience ends (often 10 s).
  */
 const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 1_000;
-/** A handshake takes milliseconds; three tries of TCP (0, 1 and 3 s) have room for one packet lost. */
-const CONNECT_TIMEOUT_MS = 3_000;
-/** How long a query may wait for a free connection before its request is answered with 503; `pg.Pool` takes the one above. */
+/** How long a query may wait for a free connection before its request is answered with 503; `pg.Pool` takes the same. */
 const ACQUIRE_TIMEOUT_MS = CONNECT_TIMEOUT_MS;
 
 /**

@@ -45,10 +45,12 @@ export async function serverVersion(knex: Knex): Promise<string> {
   return rows[0]?.server_version ?? 'of an unknown version';
 }
 
-/** The clock of the database, in epoch milliseconds. */
-export async function databaseTime(knex: Knex): Promise<number> {
+/** The time of the database, which all nodes share, whatever their own clocks say. @throws where it tells none */
+export async function databaseTime(knex: Knex): Promise<Date> {
   const { rows } = await knex.raw<{ rows: { now: Date }[] }>('select clock_timestamp() as now');
-  return rows[0]?.now.getTime() ?? 0;
+  const [first] = rows;
+  if (first === undefined) throw new Error('the database told no time');
+  return first.now;
 }
 
 /** 180004 for 18.4. */

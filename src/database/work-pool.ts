@@ -1,8 +1,7 @@
 import pg from 'pg';
+import { CONNECT_TIMEOUT_MS } from './connect-timeout.ts';
 import { refuseStandby } from './primary.ts';
 
-/** A handshake takes milliseconds; leaves time for one packet lost. */
-const CONNECT_TIMEOUT_MS = 3_000;
 /**
  * Scheduled work may take its time: it makes tables and clears whole queues. What takes longer than this has no answer
  * to come: the network dropped it without a word, and the work would wait for it for ever.

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import type { Audit } from '../audit/index.ts';
-import { announceChange } from '../database/index.ts';
+import { announceChange, databaseTime } from '../database/index.ts';
 import type { KeyWrapper } from './key-wrapper.ts';
 import { makeServerSecret, type RotatingSecretName } from './server-secret.ts';
 import { type DueSecretSteps, dueSecretSteps, type ServerSecretPolicy } from './server-secret-policy.ts';
@@ -10,7 +10,6 @@ import {
   lockServerSecrets,
   type NewServerSecret,
   promoteServerSecret,
-  readDatabaseTime,
   readServerSecrets,
 } from './server-secret-store.ts';
 
@@ -63,7 +62,7 @@ async function announceAll(trx: Knex, policies: Policies, made: readonly NewServ
 }
 
 async function readDueSteps(knex: Knex, policies: Policies): Promise<Map<RotatingSecretName, DueSecretSteps>> {
-  const now = await readDatabaseTime(knex);
+  const now = await databaseTime(knex);
   const byName = Map.groupBy(await readServerSecrets(knex), ({ name }) => name);
   return new Map(
     [...policies].map(([name, policy]) => [name, dueSecretSteps(byName.get(name) ?? [], policy, now)] as const),

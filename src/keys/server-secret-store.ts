@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import { takeAdvisoryLock } from '../database/index.ts';
 import type { WrappedKey } from './key-wrapper.ts';
 import type { ServerSecretVersion } from './server-secret-policy.ts';
 
@@ -18,20 +19,9 @@ type ServerSecretRow = {
   retired_at: Date | null;
 };
 
-/** Any number that nothing else in this database locks by: whoever holds it decides which versions there are. */
-const SERVER_SECRETS_LOCK = 7_355_611;
-
-/** Waits until no other node changes versions; held until the transaction ends, so that it works behind a pooler. */
-export async function lockServerSecrets(trx: Knex): Promise<void> {
-  await trx.raw('select pg_advisory_xact_lock(?)', [SERVER_SECRETS_LOCK]);
-}
-
-/** The time of the database, which all nodes share, whatever their own clocks say. */
-export async function readDatabaseTime(knex: Knex): Promise<Date> {
-  const { rows } = await knex.raw<{ rows: { now: Date }[] }>('select clock_timestamp() as now');
-  const [first] = rows;
-  if (first === undefined) throw new Error('the database told no time');
-  return first.now;
+/** Waits until no other node changes versions: whoever holds the lock decides which there are, until `trx` ends. */
+export function lockServerSecrets(trx: Knex): Promise<void> {
+  return takeAdvisoryLock(trx, 'serverSecrets');
 }
 
 /** Every version of every secret; of one name the newest first. */

@@ -1,5 +1,6 @@
 import type { JWK } from 'jose';
 import type { Knex } from 'knex';
+import { takeAdvisoryLock } from '../database/index.ts';
 import type { SealedPrivateKey } from './sealed-signing-key.ts';
 import type { SigningAlgorithm, SigningKey, SigningKeyState } from './signing-key.ts';
 
@@ -23,12 +24,9 @@ type SigningKeyRow = {
   revoked_at: Date | null;
 };
 
-/** Any number that nothing else in this database locks by: whoever holds it decides which keys there are. */
-const SIGNING_KEYS_LOCK = 7_355_609;
-
-/** Waits until no other node changes signing keys; held until the transaction ends, so that it works behind a pooler. */
-export async function lockSigningKeys(trx: Knex): Promise<void> {
-  await trx.raw('select pg_advisory_xact_lock(?)', [SIGNING_KEYS_LOCK]);
+/** Waits until no other node changes signing keys: whoever holds the lock decides which there are, until `trx` ends. */
+export function lockSigningKeys(trx: Knex): Promise<void> {
+  return takeAdvisoryLock(trx, 'signingKeys');
 }
 
 /** Every signing key there is: active ones first, then those to come, then retired and revoked ones, newest first. */
