@@ -71,18 +71,33 @@ export function createBatcher<Request, Answer>(options: {
     }
   }
 
-  async function runBatch(batch: readonly Pending<Request, Answer>[]): Promise<void> {
+  /** @returns the reason, where it failed; nobody was answered then */
+  async function attempt(batch: readonly Pending<Request, Answer>[]): Promise<{ error: unknown } | undefined> {
     try {
       const answers = await options.run(batch.map(({ request }) => request));
       batch.forEach((pending, index) => {
         pending.resolve(answers[index] as Answer);
       });
+      return undefined;
     } catch (error) {
-      if (batch.length > 1 && options.isFaultOfOneRow(error)) {
-        for (const pending of batch) await runBatch([pending]);
-      } else {
-        for (const pending of batch) pending.reject(error);
-      }
+      return { error };
+    }
+  }
+
+  async function runBatch(batch: readonly Pending<Request, Answer>[]): Promise<void> {
+    const failure = await attempt(batch);
+    if (failure === undefined) return;
+    if (batch.length > 1 && options.isFaultOfOneRow(failure.error)) await runOneByOne(batch);
+    else rejectAll(batch, failure.error);
+  }
+
+  /** What is no row's fault fails all that are left: one after the other they would wait for a database that is away. */
+  async function runOneByOne(batch: readonly Pending<Request, Answer>[]): Promise<void> {
+    for (const [index, pending] of batch.entries()) {
+      const failure = await attempt([pending]);
+      if (failure === undefined) continue;
+      if (!options.isFaultOfOneRow(failure.error)) return rejectAll(batch.slice(index), failure.error);
+      pending.reject(failure.error);
     }
   }
 
@@ -102,6 +117,10 @@ export function createBatcher<Request, Answer>(options: {
       });
     },
   });
+}
+
+function rejectAll(batch: readonly Pick<Pending<unknown, unknown>, 'reject'>[], error: unknown): void {
+  for (const pending of batch) pending.reject(error);
 }
 
 /**

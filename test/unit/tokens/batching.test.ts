@@ -128,6 +128,28 @@ describe('a batcher', () => {
     expect(await batcher.submit('c')).toBe('c');
   });
 
+  test('tries no more alone once one fails by what is no row’s fault: all that are left fail by it', async () => {
+    const away = new Error('away');
+    let runCount = 0;
+    const batcher = createBatcher<string, string>({
+      isFaultOfOneRow: (error) => error instanceof RangeError,
+      async run(requests) {
+        runCount += 1;
+        if (runCount === 1) throw new RangeError('bad row');
+        if (requests.includes('b')) throw away;
+        return requests;
+      },
+    });
+    const outcomes = await Promise.allSettled(['a', 'b', 'c', 'd'].map((request) => batcher.submit(request)));
+    expect(outcomes).toEqual([
+      { status: 'fulfilled', value: 'a' },
+      { status: 'rejected', reason: away },
+      { status: 'rejected', reason: away },
+      { status: 'rejected', reason: away },
+    ]);
+    expect(runCount).toBe(3);
+  });
+
   test('is drained when nothing waits or runs', async () => {
     const { batcher, batches } = held();
     await batcher.drain();
