@@ -101,6 +101,8 @@ export function createRevocations(dependencies: {
     } while (page.length === PAGE_SIZE);
     // Not before the end: a revision of which some is missing is not known.
     if (cursor.kind !== '') known = cursor.revision;
+    // A node that is asked about no token would never forget any.
+    prune(clock());
   }
 
   /** Reads what was committed before the call: a reading under way may have begun before that, and is waited for. */
