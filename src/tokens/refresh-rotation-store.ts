@@ -6,8 +6,8 @@ import type { StatementRunner } from './artifact-statements-store.ts';
  * of two nodes may be further apart than the leeway is long.
  */
 
-/** A rotation as it is written. `successor` is the child's value, sealed. */
-export type RotationRow = { parentId: Buffer; successor: string; leewaySeconds: number; child: ArtifactRow };
+/** A rotation as it is written. `successor` is the child's value, sealed; null where no retry may have it. */
+export type RotationRow = { parentId: Buffer; successor: string | null; leewaySeconds: number; child: ArtifactRow };
 
 /** What a parent's row said. A successor is there only where it was rotated within the leeway. */
 export type RotatedRow = { isWinner: boolean; successor: string | undefined };

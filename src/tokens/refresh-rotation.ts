@@ -49,7 +49,7 @@ export function createRefreshRotations(dependencies: {
       const answer = await rotations.submit({
         parentId,
         parentKey: parentId.toString('hex'),
-        successor: sealer.seal(child, context),
+        successor: leewaySeconds === 0 ? null : sealer.seal(child, context),
         leewaySeconds,
         child: encodeArtifact({ kind: 'RefreshToken', id: child, payload, ttlSeconds }, dependencies, clock()),
         childValue: child,

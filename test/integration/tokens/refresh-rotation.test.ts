@@ -41,12 +41,12 @@ async function putParent(grantId = randomValue()): Promise<string> {
   return id;
 }
 
-async function rotate(node: ArtifactStore, parent: string, grantId = 'grant') {
+async function rotate(node: ArtifactStore, parent: string, grantId = 'grant', leewaySeconds = LEEWAY) {
   const child = randomValue();
   const payload = { jti: child, grantId, kind: 'RefreshToken' };
   return {
     child,
-    result: await node.rotateRefreshToken({ parent, child, payload, ttlSeconds: HOUR, leewaySeconds: LEEWAY }),
+    result: await node.rotateRefreshToken({ parent, child, payload, ttlSeconds: HOUR, leewaySeconds }),
   };
 }
 
@@ -123,6 +123,13 @@ describe('the successor', () => {
     const stored = await readEverything(testDatabase.database.knex);
     expect(findSecret(stored, child)).toEqual([]);
     expect(findSecret(stored, digestOf('RefreshToken', child).toString('base64url'))).toContain('public.artifacts.id');
+  });
+
+  test('stands nowhere where there is no leeway', async () => {
+    const parent = await putParent();
+    expect((await rotate(nodes[0], parent, 'grant', 0)).result).toEqual({ outcome: 'rotated' });
+    expect(await successorOf(parent)).toBeNull();
+    expect((await rotate(nodes[1], parent, 'grant', 0)).result).toEqual({ outcome: 'reused' });
   });
 
   test('can’t be read when it was moved to another row, and whoever travels with that one is answered', async () => {
