@@ -17,9 +17,22 @@ export async function up(knex: Knex): Promise<void> {
   await allowAlgorithms(knex, ['RS256', 'ES256', 'PS256', 'EdDSA']);
 }
 
-/** Keys of the algorithms that the version before doesn't know go, and APIs that asked for one get RS256. */
+/**
+ * Keys of the algorithms that the version before doesn't know go. APIs and clients that asked for one get RS256: with what it
+ * doesn't know a client would be of no use there at all.
+ */
 export async function down(knex: Knex): Promise<void> {
   const known = ['RS256', 'ES256'];
+  await knex.raw(
+    `update clients set metadata = metadata || anew.members, revision = revision + 1
+     from (
+       select id, jsonb_object_agg(key, 'RS256') as members from clients, jsonb_each_text(metadata)
+       where key like '%\\_signed\\_response\\_alg' and value <> all (:known)
+       group by id
+     ) anew
+     where anew.id = clients.id`,
+    { known },
+  );
   await knex('signing_keys').whereNotIn('algorithm', known).delete();
   await knex('apis').whereNotIn('signing_algorithm', known).update({ signing_algorithm: 'RS256' });
   await allowAlgorithms(knex, known);
