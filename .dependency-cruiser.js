@@ -59,6 +59,15 @@ export default {
       },
     },
     {
+      name: 'the-bench-comes-by-the-doors',
+      severity: 'error',
+      from: { path: '^bench/' },
+      to: {
+        path: '^src/[^/]+/.+',
+        pathNot: ['^src/[^/]+/index\\.ts$', '^src/database/embedded/index\\.ts$'],
+      },
+    },
+    {
       name: 'only-oidc-imports-oidc-provider',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/oidc/' },

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
-import { type ArtifactRow, encodeArtifact } from '../src/tokens/artifact-row.ts';
+import { type ArtifactRow, encodeArtifact } from '../src/tokens/index.ts';
 import type { SeededArtifact } from './seeded-artifacts.ts';
 
 const COLUMNS = [

@@ -3,11 +3,12 @@ import { createHash, randomBytes } from 'node:crypto';
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
 import { authorizationRequest, authorize } from '../test/harness/flows.ts';
 import { Person } from '../test/harness/person.ts';
-import type { LoadResult } from './load.ts';
 import { PASSWORD, REDIRECT_URI, type Registry } from './registry.ts';
 import { median } from './statistics.ts';
 
 export type FlowKind = 'code-flow' | 'refresh';
+/** What a stretch of load came to. */
+export type LoadResult = { responses: number; failures: number; medianMs: number };
 
 type Lane = { clientId: string; cookies: Map<string, string>; refreshToken: string };
 type Response = { status: number; headers: IncomingHttpHeaders; body: string };

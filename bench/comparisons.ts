@@ -1,4 +1,5 @@
 /** The rows in which one server stands against another, round by round. */
+import { defaults } from '../config/defaults.ts';
 import { failuresOf, measureRounds, ratios, type Window } from './measure.ts';
 import type { Options } from './options.ts';
 import { SCOPES } from './registry.ts';
@@ -15,9 +16,6 @@ export type Row = Verdict &
     /** Why it fails whatever its ratio is. */
     objection?: string | undefined;
   }>;
-
-/** The size of the hot cache where it is on. */
-const CACHE_SIZE = '20000';
 
 const rate = (window: Window) => window.perSecond;
 const cpu = (window: Window) => window.cpuMicros;
@@ -63,7 +61,7 @@ export async function clientCredentials(stage: Stage, options: Options): Promise
 /** Introspection of people's opaque tokens, without and with the hot cache. */
 export async function introspection(stage: Stage, options: Options): Promise<Row[]> {
   const scenario = { kind: 'introspection', tokens: TOKENS, tokensPerGrant: 1 } as const;
-  const environment = { TOKEN_CACHE_SIZE: CACHE_SIZE };
+  const environment = { TOKEN_CACHE_SIZE: defaults.TOKEN_CACHE_SIZE };
   const { ours, cached, map, knex } = await measureRounds(
     stage.load,
     [

@@ -1,7 +1,7 @@
 /** The load, in a process of its own: autocannon for single requests, code-flow.ts for what takes several. */
 import autocannon from 'autocannon';
 import { answerParent } from './calls.ts';
-import { type FlowKind, openLanes } from './code-flow.ts';
+import { type FlowKind, type LoadResult, openLanes } from './code-flow.ts';
 import type { BenchClient, Registry } from './registry.ts';
 import { ownerOf, tokenOf } from './seeded-artifacts.ts';
 import { median } from './statistics.ts';
@@ -16,8 +16,6 @@ type RequestScenario =
   | { kind: 'introspection'; tokens: number; tokensPerGrant: number }
   /** So many issued to so many introspected. */
   | { kind: 'mixed'; scope: string; issuedShare: number; tokens: number; tokensPerGrant: number };
-
-export type LoadResult = { responses: number; failures: number; medianMs: number };
 
 type Call = { path: string; client: BenchClient; body: string };
 type Running = { mark(): void; stop(): Promise<LoadResult> };

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { defaults } from '../config/defaults.ts';
 import type { Process } from './calls.ts';
 import type { Row } from './comparisons.ts';
 import type { LoadHandlers, Scenario } from './load.ts';
@@ -11,8 +12,6 @@ import { judge, median } from './statistics.ts';
 const SAMPLE_MS = 250;
 /** Until then caches fill and the heap finds its size; what grows later grows for ever. */
 const SETTLED_AFTER = 200_000;
-/** The default of TOKEN_CACHE_SIZE: a worker as it is. */
-const CACHE_SIZE = '20000';
 const MIB = 2 ** 20;
 
 type Sample = { answered: number; residentBytes: number };
@@ -24,7 +23,7 @@ type Sample = { answered: number; residentBytes: number };
  */
 export async function memory(stage: Stage, options: Options): Promise<Row[]> {
   const introspected = { tokens: TOKENS, tokensPerGrant: 1 };
-  const environment = { TOKEN_CACHE_SIZE: CACHE_SIZE };
+  const environment = { TOKEN_CACHE_SIZE: defaults.TOKEN_CACHE_SIZE };
   // What seeding leaves in a heap is none of the worker's own.
   await stage.server('ours', { isSeeded: true });
   const [ours, map] = await Promise.all([

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { composeDomains, composeServer } from '../src/compose/index.ts';
 import { loadConfig } from '../src/config/index.ts';
 import { openDatabase } from '../src/database/index.ts';
-import { sweepInBatches } from '../src/jobs/sweep-in-batches.ts';
+import { sweepInBatches } from '../src/jobs/index.ts';
 import { createLogger } from '../src/telemetry/index.ts';
 import { sweepExpiredArtifacts } from '../src/tokens/index.ts';
 import { answerParent } from './calls.ts';

@@ -1,7 +1,6 @@
 /**
  * Owns the connection to PostgreSQL: pools, the embedded server, migrations, the feed of changes between nodes, and what is
- * private in DATA_DIR. Refuses
- * to know any table but its own `revisions`: rows belong to the rooms that write them.
+ * private in DATA_DIR. Refuses to know any table but its own `revisions`: rows belong to the rooms that write them.
  */
 export { takeAdvisoryLock } from './advisory-locks.ts';
 export {

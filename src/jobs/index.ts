@@ -3,4 +3,5 @@
  * is handed in by the room that owns the data. Its tables are in the schema `pgboss`.
  */
 export { createJobs, type Jobs } from './jobs.ts';
+export { sweepInBatches } from './sweep-in-batches.ts';
 export { type Sweep, sweepTask } from './sweep-task.ts';

@@ -1,7 +1,8 @@
 /**
  * Owns what the protocol stores ("artifacts": sessions, grants, codes, opaque tokens, interactions) and its rules: kept
  * without any bearer value, consumed once, dead when destroyed, gone some time after expiry; and what ends the tokens that
- * are stored nowhere ("revocations"). Refuses to know what a token means: scopes, audiences and formats are the provider's, and so is every decision by `exp`.
+ * are stored nowhere ("revocations"). Refuses to know what a token means: scopes, audiences and formats are the provider's,
+ * and so is every decision by `exp`.
  */
 export type {
   ArtifactKind,
@@ -9,6 +10,7 @@ export type {
   ArtifactStore,
   RevocationFilter,
 } from './artifact.ts';
+export { type ArtifactRow, encodeArtifact } from './artifact-row.ts';
 export { sweepExpiredArtifacts } from './artifact-sweep-store.ts';
 export { type ArtifactCounts, createPostgresArtifactStore } from './postgres-artifact-store.ts';
 export { wipeSuccessors } from './refresh-rotation-store.ts';
