@@ -116,7 +116,7 @@ export function createPostgresArtifactStore(dependencies: {
     },
   });
 
-  const rotations = createRefreshRotations({ ...dependencies, pool, isFaultOfOneRow });
+  const rotations = createRefreshRotations({ ...dependencies, pool });
 
   const endings = createArtifactEndings({ pool, cache, clock });
 

@@ -2,7 +2,7 @@ import type { Clock } from '../config/index.ts';
 import type { RefreshRotation, RotationOutcome, Sealer } from './artifact.ts';
 import { digestOf, encodeArtifact } from './artifact-row.ts';
 import type { StatementRunner } from './artifact-statements-store.ts';
-import { createBatcher } from './batching.ts';
+import { createBatcher, isFaultOfOneRow } from './batching.ts';
 import { type RotationRow, rotateRows } from './refresh-rotation-store.ts';
 
 type Submitted = RotationRow & { parentKey: string; childValue: string };
@@ -19,11 +19,10 @@ export function createRefreshRotations(dependencies: {
   sealer: Sealer;
   userCodeKey: Uint8Array;
   clock: Clock;
-  isFaultOfOneRow(error: unknown): boolean;
 }): { rotate(rotation: RefreshRotation): Promise<RotationOutcome>; drain(): Promise<void> } {
   const { pool, sealer, clock } = dependencies;
   const rotations = createBatcher<Submitted, Answer>({
-    isFaultOfOneRow: dependencies.isFaultOfOneRow,
+    isFaultOfOneRow,
     keyOf: ({ parentKey }) => parentKey,
     async run(submitted) {
       const firsts = new Map<string, Submitted>();

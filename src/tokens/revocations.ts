@@ -86,7 +86,7 @@ export function createRevocations(dependencies: {
   const writes = createBatcher<NewRevocation, void>({
     isFaultOfOneRow,
     async run(revocations) {
-      await insertRevocations(knex, distinct(revocations), clock());
+      await insertRevocations(knex, untilTheLatest(revocations), clock());
       return revocations.map(() => undefined);
     },
   });
@@ -151,8 +151,8 @@ export function createRevocations(dependencies: {
   });
 }
 
-/** ON CONFLICT can't touch a row twice in one statement. */
-function distinct(revocations: readonly NewRevocation[]): NewRevocation[] {
+/** Of those that end the same, one that counts for as long as any: ON CONFLICT can't touch a row twice in one statement. */
+function untilTheLatest(revocations: readonly NewRevocation[]): NewRevocation[] {
   const byKey = new Map<string, NewRevocation>();
   for (const revocation of revocations) {
     const key = `${revocation.kind} ${revocation.value}`;
