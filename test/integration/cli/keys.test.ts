@@ -77,7 +77,7 @@ test('key list tells what will happen to each key, and when', async () => {
 describe('key revoke', () => {
   test('the key that signs: refused with the time that is left, and done with --now', async () => {
     const kid = await kidOf('ES256', 'active');
-    expect(await refusalOf(['key', 'revoke', kid])).toMatch(/may take its place in 12\d{5} s; --now/);
+    expect(await refusalOf(['key', 'revoke', kid])).toMatch(/may take its place in 12\d{5} s \(at \S+Z\); --now/);
     const next = await kidOf('ES256', 'next');
     const answer = { kid, alg: 'ES256', revoked: true, signing_kid: next };
     expect(await tessera.json(['key', 'revoke', kid, '--now'])).toEqual(answer);
