@@ -52,7 +52,7 @@ export type Domains = Keys &
      * @returns how many that are stored ended
      */
     endAccess(whose: RevocationFilter, by?: AuditContext): Promise<number>;
-    /** Ends one token by its value, and a person's with its grant. @returns how many ended; 0: no such token is alive */
+    /** Ends one token by its value, and a person's with its grant. @returns how many ended; 0: there is no such token */
     endToken(value: string, by?: AuditContext): Promise<number>;
     close(): Promise<void>;
   }>;
