@@ -19,23 +19,28 @@ export const realPace: Pace = {
  * than half of the time of one connection, and asks less of one that is slow because others ask much (measured:
  * docs/performance.md).
  *
- * @param options.signal ends it after the batch in hand: at the stop, and when its time is up
+ * @param options.endsAt when its time is up, by the pace's clock: only the first batch may begin later
+ * @param options.signal ends it after the batch in hand: at the stop
  * @returns rows removed
  */
 export async function sweepInBatches(options: {
   batchSize: number;
   sweep(batchSize: number): Promise<number>;
   signal: AbortSignal;
+  endsAt?: number;
   pace?: Pace;
 }): Promise<number> {
-  const { batchSize, sweep, signal, pace = realPace } = options;
+  const { batchSize, sweep, signal, endsAt = Number.POSITIVE_INFINITY, pace = realPace } = options;
   let removed = 0;
   while (!signal.aborted) {
     const startedAt = pace.now();
     const count = await sweep(batchSize);
     removed += count;
     if (count < batchSize) break;
-    await pace.rest(pace.now() - startedAt, signal);
+    const now = pace.now();
+    const restMs = now - startedAt;
+    if (now + restMs >= endsAt) break;
+    await pace.rest(restMs, signal);
   }
   return removed;
 }

@@ -1,6 +1,6 @@
 import type { Logger } from '../telemetry/index.ts';
 import type { Task } from './jobs.ts';
-import { sweepInBatches } from './sweep-in-batches.ts';
+import { type Pace, realPace, sweepInBatches } from './sweep-in-batches.ts';
 
 /** Rows of one kind that expire. */
 export type Sweep = Readonly<{
@@ -35,19 +35,19 @@ export function sweepTask(options: {
   intervalSeconds: number;
   batchSize: number;
   sweeps: readonly Sweep[];
+  pace?: Pace;
 }): Task {
-  const { logger, intervalSeconds, batchSize, sweeps } = options;
+  const { logger, intervalSeconds, batchSize, sweeps, pace = realPace } = options;
   return {
     name: 'sweep-expired',
     intervalSeconds,
-    async run(stopping) {
-      const endsAt = performance.now() + sweepRunMs(intervalSeconds);
+    async run(signal) {
+      const runEndsAt = pace.now() + sweepRunMs(intervalSeconds);
       for (const [index, { name, sweep }] of sweeps.entries()) {
         try {
-          const leftMs = Math.max(0, endsAt - performance.now());
-          const limitMs = Math.floor(leftMs / (sweeps.length - index));
-          const signal = AbortSignal.any([stopping, AbortSignal.timeout(limitMs)]);
-          const removed = await sweepInBatches({ batchSize, sweep, signal });
+          const now = pace.now();
+          const endsAt = now + (runEndsAt - now) / (sweeps.length - index);
+          const removed = await sweepInBatches({ batchSize, sweep, signal, endsAt, pace });
           if (removed > 0) logger.info({ sweep: name, removed }, 'what had expired was removed');
         } catch (error) {
           logger.warn({ sweep: name, err: error }, 'a sweep failed; the next one goes on');

@@ -2,7 +2,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createJobs, type Jobs, type Sweep, sweepTask } from '../../../src/jobs/index.ts';
 import { requestPeriodMs, type Task } from '../../../src/jobs/jobs.ts';
-import { sweepRunMs } from '../../../src/jobs/sweep-task.ts';
 import type { Logger } from '../../../src/telemetry/index.ts';
 import { asSuperuser, openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { type DatabaseWay, openDatabaseWay } from '../../harness/database-way.ts';
@@ -145,64 +144,6 @@ describe('the scheduled work', () => {
       { sweep: 'artifacts', removed: 25 },
       { sweep: 'attempts', removed: 12 },
     ]);
-  });
-
-  test('a backlog that has no end takes most of an interval, and leaves time for the other kinds', async () => {
-    expect(sweepRunMs(60)).toBe(48_000);
-    expect(sweepRunMs(365 * 24 * 3_600)).toBe(600_000);
-    const order: string[] = [];
-    const times: number[] = [];
-    const { jobs, lines } = node(
-      [
-        {
-          name: 'artifacts',
-          async sweep(batchSize) {
-            order.push('artifacts');
-            times.push(performance.now());
-            await new Promise(setImmediate);
-            return batchSize;
-          },
-        },
-        {
-          name: 'attempts',
-          async sweep() {
-            order.push('attempts');
-            times.push(performance.now());
-            return 0;
-          },
-        },
-      ],
-      { intervalSeconds: 2 },
-    );
-    await jobs.start();
-    await until('the attempts are swept', () => order.includes('attempts'));
-    // In 0.8 s, half of a run's 1.6 s: by time and not by their number.
-    expect((times[order.indexOf('attempts')] ?? 0) - (times[0] ?? 0)).toBeLessThan(1_550);
-    expect(order.indexOf('attempts')).toBeGreaterThan(100);
-    await until('it is logged', () => lines.length > 0);
-    expect(lines[0]).toMatchObject({ sweep: 'artifacts', removed: 10 * order.indexOf('attempts') });
-  });
-
-  test('a backlog has the time that the kinds before it did not need', async () => {
-    const times: number[] = [];
-    const { jobs, lines } = node(
-      [
-        { name: 'attempts', sweep: async () => 0 },
-        {
-          name: 'artifacts',
-          async sweep(batchSize) {
-            times.push(performance.now());
-            await new Promise(setImmediate);
-            return batchSize;
-          },
-        },
-      ],
-      { intervalSeconds: 2 },
-    );
-    await jobs.start();
-    await until('it is logged', () => lines.length > 0);
-    // Of the 1.6 s of a run, more than the half that would be its equal part.
-    expect((times.at(-1) ?? 0) - (times[0] ?? 0)).toBeGreaterThan(1_000);
   });
 
   test('a sweep that fails keeps the others from nothing', async () => {
