@@ -79,6 +79,8 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
   let client: pg.Client | undefined;
   /** The connection whose last look is under way. */
   let unanswered: pg.Client | undefined;
+  /** Why the connection that listens is about to end, where it said so. */
+  let fault: unknown;
   let healing: Promise<void> | undefined;
   let isClosed = false;
   let reconnectTimer: NodeJS.Timeout | undefined;
@@ -127,8 +129,7 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
     try {
       await healBy(listening);
     } catch (error) {
-      if (isClosed) return;
-      logger.warn({ err: error }, 'the connection that listens for changes gave no answer and is made again');
+      fault = error;
       // Its end is heard of below.
       void listening.end();
     }
@@ -167,13 +168,20 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
       if (channel === CHANNEL) received(payload);
       else hearers.get(channel)?.(payload);
     });
-    next.on('error', () => undefined);
+    next.on('error', (error) => {
+      fault = error;
+    });
     let isLost = false;
     next.on('end', () => {
       isLost = true;
       if (client !== next) return;
       client = undefined;
       messagesMayBeLost();
+      if (isClosed) return;
+      logger.warn(
+        { err: fault },
+        'the connection that listens for changes was lost: they are asked for until it is back',
+      );
       reconnectLater();
     });
     try {
@@ -182,6 +190,7 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
       await healBy(next);
       if (isLost || isClosed) throw new Error('the connection that listens for changes ended while it was made');
       client = next;
+      fault = undefined;
       messagesMayBeLost();
     } catch (error) {
       await endOf(next);
@@ -193,7 +202,14 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
     if (isClosed || reconnectTimer !== undefined) return;
     reconnectTimer = setTimeout(() => {
       reconnectTimer = undefined;
-      connect().catch(() => reconnectLater());
+      connect().then(
+        () => logger.info('the connection that listens for changes is back'),
+        (error: unknown) => {
+          // The loss was told, and there are four attempts a second.
+          logger.debug({ err: error }, 'the connection that listens for changes could not be made');
+          reconnectLater();
+        },
+      );
     }, RECONNECT_DELAY_MS);
   }
 
