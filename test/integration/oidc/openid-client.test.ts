@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { exportJWK, generateKeyPair } from 'jose';
 import * as oidc from 'openid-client';
+import { defaults } from '../../../config/defaults.ts';
 import {
   createServiceClient,
   createTestAccount,
@@ -11,6 +12,7 @@ import {
 } from '../../harness/factories.ts';
 import { authorize } from '../../harness/flows.ts';
 import { Person } from '../../harness/person.ts';
+import { ageRotation } from '../../harness/rotations.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 
 const GOODBYE = 'https://app.example.com/goodbye';
@@ -95,6 +97,9 @@ describe('a certified client library, from the discovery document alone,', () =>
     );
     const second = await oidc.refreshTokenGrant(configuration, tokens.refresh_token ?? '');
     expect(second.refresh_token).not.toBe(tokens.refresh_token);
+    const retried = await oidc.refreshTokenGrant(configuration, tokens.refresh_token ?? '');
+    expect(retried.refresh_token).toBe(second.refresh_token);
+    await ageRotation(server.domains.database.pool, tokens.refresh_token, Number(defaults.REFRESH_TOKEN_LEEWAY));
     await expect(oidc.refreshTokenGrant(configuration, tokens.refresh_token ?? '')).rejects.toMatchObject({
       error: 'invalid_grant',
     });
