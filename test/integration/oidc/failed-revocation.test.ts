@@ -1,5 +1,6 @@
-import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createTestAccount, createTestClient } from '../../harness/factories.ts';
+import { BURIAL, type FailingWrite, whileWritesFail } from '../../harness/failing-writes.ts';
 import { codeFor, signInForTokens } from '../../harness/flows.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { isActive, redeem, refresh, revoke, type Tokens } from '../../harness/token-requests.ts';
@@ -11,18 +12,6 @@ beforeAll(async () => {
   server = await startTestServer();
 });
 afterAll(() => server.close());
-afterEach(() => query('drop function if exists fail cascade'));
-
-const query = (statement: string) => server.domains.database.pool.query(statement);
-
-/** Statements that bury a grant fail as where a disk is full, and those too that delete something of these kinds. */
-async function letFail(...deletions: string[]): Promise<void> {
-  await query(`
-    create function fail() returns trigger language plpgsql as $$ begin raise 'no space left'; end $$;
-    create trigger fail_to_bury before update on artifacts for each row when (new.kind = 'Grant') execute function fail();
-    create trigger fail_to_delete before delete on artifacts for each row
-      when (old.kind = any('{${deletions.join(',')}}')) execute function fail()`);
-}
 
 test.each([
   ['access_token', 'RefreshToken'],
@@ -33,9 +22,10 @@ test.each([
     const client = await createTestClient(server.domains);
     const person = await createTestAccount(server.domains);
     const tokens = await signInForTokens(server.issuer, client, person, { parameters: OFFLINE });
-    await letFail(other);
-    expect((await revoke(server.issuer, client, String(tokens[which]))).status).toBeGreaterThanOrEqual(500);
-    await query('drop function fail cascade');
+    const writes: FailingWrite[] = [BURIAL, { before: 'delete', when: `old.kind = '${other}'` }];
+    await whileWritesFail(server.domains.database.pool, writes, async () => {
+      expect((await revoke(server.issuer, client, String(tokens[which]))).status).toBe(503);
+    });
     expect((await revoke(server.issuer, client, String(tokens[which]))).status).toBe(200);
     for (const token of [tokens.access_token, tokens.refresh_token]) {
       expect(await isActive(server.issuer, client, token)).toBe(false);
@@ -49,9 +39,9 @@ test('a second use of a code that could not be acted upon is recognised when it 
   const person = await createTestAccount(server.domains);
   const { code, verifier } = await codeFor(server.issuer, client, person, { parameters: OFFLINE });
   const tokens = (await redeem(server.issuer, client, code, verifier)).body as Tokens;
-  await letFail();
-  expect((await redeem(server.issuer, client, code, verifier)).status).toBeGreaterThanOrEqual(500);
-  await query('drop function fail cascade');
+  await whileWritesFail(server.domains.database.pool, [BURIAL], async () => {
+    expect((await redeem(server.issuer, client, code, verifier)).status).toBe(503);
+  });
   expect((await redeem(server.issuer, client, code, verifier)).body.error).toBe('invalid_grant');
   expect(await isActive(server.issuer, client, tokens.access_token)).toBe(false);
   expect((await refresh(server.issuer, client, tokens.refresh_token)).body.error).toBe('invalid_grant');

@@ -7,6 +7,7 @@ import {
   type TestClient,
   unique,
 } from '../../harness/factories.ts';
+import { BURIAL, whileWritesFail } from '../../harness/failing-writes.ts';
 import { signInForTokens } from '../../harness/flows.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { introspect, isActive, post, refresh, revoke, serviceToken, userinfo } from '../../harness/token-requests.ts';
@@ -181,16 +182,9 @@ test.each(FORMATS)(
   async (format) => {
     const setup = await setUp(format);
     const { forApi, forUserinfo, refreshToken } = await signIn(setup);
-    const { knex } = server.domains.database;
-    await knex.raw(`
-    create function disk_full() returns trigger language plpgsql as $$
-      begin raise exception 'no space left on device' using errcode = '53100'; end $$;
-    create trigger disk_full before update on artifacts for each row when (old.kind = 'Grant') execute function disk_full()`);
-    try {
+    await whileWritesFail(server.domains.database.pool, [BURIAL], async () => {
       expect((await revoke(server.issuer, setup.client, forApi)).status).toBe(503);
-    } finally {
-      await knex.raw('drop trigger disk_full on artifacts; drop function disk_full()');
-    }
+    });
     expect((await revoke(server.issuer, setup.client, forApi)).status).toBe(200);
     for (const token of [forApi, forUserinfo, refreshToken]) {
       expect(await isActive(server.issuer, setup.client, token)).toBe(false);
