@@ -4,6 +4,9 @@ const PAUSE_MS = 10;
 /** Of what happens in a moment, on the busiest machine. */
 const PATIENCE_MS = 45_000;
 
+/** In which every node honours what another one changed: the promise is a second, the rest is for a busy machine. */
+export const SEEN_WITHIN_MS = 2_000;
+
 /**
  * What `look` sees in the end; it looks again and again until that is neither undefined nor false.
  * @throws where it is seen in vain for `limitMs` milliseconds

@@ -15,10 +15,8 @@ import { Person } from '../harness/person.ts';
 import { type ServerProcess, startServerProcess } from '../harness/process.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
 import { clientCredentials, isActive, post, redeem, refresh, revoke, serviceToken } from '../harness/token-requests.ts';
-import { until } from '../harness/until.ts';
+import { SEEN_WITHIN_MS, until } from '../harness/until.ts';
 
-/** The promise of a second, with room for a busy machine. */
-const SEEN_WITHIN_MS = 2_000;
 const OFFLINE = { scope: 'openid offline_access', prompt: 'consent' };
 /** In seconds: short, so that a test can outlive it. */
 const LEEWAY = '2';

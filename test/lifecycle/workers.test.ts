@@ -15,14 +15,13 @@ import {
 } from '../harness/process.ts';
 import { IS_ANSWERED, refusesConnections, requestInHand, SECOND_PART } from '../harness/request-in-hand.ts';
 import { type Client, clientCredentials, isActive, revoke, serviceToken } from '../harness/token-requests.ts';
-import { until } from '../harness/until.ts';
+import { SEEN_WITHIN_MS, until } from '../harness/until.ts';
 import { basic, FORM, formBody, type RawAnswer, type RawRequest, rawRequest } from '../security/raw-http.ts';
 
 const IS_GOOD_END = { exitCode: 0, signal: null };
 const SERVICE = demoClients.service;
 const RESOURCE = { scope: 'files:read', resource: 'urn:demo:files' };
 const WORKERS = 2;
-const A_SECOND = 1_000;
 
 let folder: ReturnType<typeof freshFolder>;
 let database: TestDatabase;
@@ -150,7 +149,7 @@ describe('two workers', () => {
       [...(await askAll(server, introspection)).values()].map(({ text }) => JSON.parse(text).active);
     expect(await actives()).toEqual([true, true]);
     expect((await revoke(server.address, SERVICE, token)).status).toBe(200);
-    await until('it is dead at each', async () => (await actives()).every((isLive) => !isLive), A_SECOND);
+    await until('it is dead at each', async () => (await actives()).every((isLive) => !isLive), SEEN_WITHIN_MS);
 
     const tessera = (command: string, ...values: string[]) =>
       execFileSync(process.execPath, ['src/cli/tessera.ts', ...command.split(' '), ...values, '--json'], {
@@ -170,13 +169,17 @@ describe('two workers', () => {
     expect(await statuses('unknown')).toEqual([401, 401]);
     const made = tessera('client create --grant client_credentials --name Late --id', id, '--scope', RESOURCE.scope);
     const { client_secret: secret } = JSON.parse(made) as { client_secret: string };
-    await until('each knows it', async () => (await statuses(secret)).every((status) => status === 200), A_SECOND);
+    await until(
+      'each knows it',
+      async () => (await statuses(secret)).every((status) => status === 200),
+      SEEN_WITHIN_MS,
+    );
 
     const scope = `${unique('late')}:read`;
     tessera('api create --format opaque --scope', scope, '--id', `urn:test:${unique('api')}`);
     const documents = async () => [...(await askAll(server, { path: '/.well-known/openid-configuration' })).values()];
     const isKnown = async () => (await documents()).every(({ text }) => text.includes(scope));
-    await until('each offers its scope', isKnown, A_SECOND);
+    await until('each offers its scope', isKnown, SEEN_WITHIN_MS);
   });
 
   test('have one playground, whichever of them a browser reaches', async () => {

@@ -10,11 +10,8 @@ import {
 import { signInForTokens } from '../../harness/flows.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { isActive, refresh, serviceToken } from '../../harness/token-requests.ts';
-import { until } from '../../harness/until.ts';
+import { SEEN_WITHIN_MS, until } from '../../harness/until.ts';
 import { type CommandLine, createCommandLine } from './command-line.ts';
-
-/** From the answer of the command, which lets go of the database before it ends. */
-const PROMISED_MS = 1_000;
 
 let server: TestServer;
 let tessera: CommandLine;
@@ -61,7 +58,7 @@ async function expectDead(tokens: readonly string[]): Promise<void> {
   await until(
     'all are dead',
     async () => !(await Promise.all(tokens.map((token) => isActive(server.issuer, guard, token)))).includes(true),
-    PROMISED_MS,
+    SEEN_WITHIN_MS,
   );
 }
 

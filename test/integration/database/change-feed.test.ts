@@ -1,10 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Knex } from 'knex';
 import { announceChange, type ChangeFeed, createChangeFeed } from '../../../src/database/index.ts';
+import type { Logger } from '../../../src/telemetry/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { type DatabaseWay, openDatabaseWay } from '../../harness/database-way.ts';
-import { silentLogger } from '../../harness/loggers.ts';
-import { until } from '../../harness/until.ts';
+import { recordingLogger, silentLogger } from '../../harness/loggers.ts';
+import { SEEN_WITHIN_MS, until } from '../../harness/until.ts';
 
 let testDatabase: TestDatabase;
 let knex: Knex;
@@ -18,8 +19,8 @@ afterEach(async () => {
   await testDatabase.close();
 });
 
-function feed(url = testDatabase.url): ChangeFeed {
-  const made = createChangeFeed({ url, knex, logger: silentLogger });
+function feed(url = testDatabase.url, logger: Logger = silentLogger): ChangeFeed {
+  const made = createChangeFeed({ url, knex, logger });
   feeds.push(made);
   return made;
 }
@@ -78,6 +79,49 @@ describe('the connection that listens', () => {
     await started;
     await until('nobody listens', async () => (await listening()) === 0);
     expect(listener.isListening()).toBe(false);
+  });
+});
+
+describe('of the connection that listens an operator is told', () => {
+  const INFO = 30;
+  const WARN = 40;
+  let way: DatabaseWay;
+  let listener: ChangeFeed;
+  let lines: Record<string, unknown>[];
+  beforeEach(async () => {
+    way = await openDatabaseWay(testDatabase.url);
+    const recording = recordingLogger();
+    lines = recording.lines;
+    listener = feed(way.url, recording.logger);
+    await listener.start();
+  });
+  afterEach(() => way.cut());
+  const told = () => lines.filter(({ level }) => Number(level) >= INFO);
+
+  test('once that it was lost and why, however many attempts follow, and once that it is back', async () => {
+    expect(told()).toEqual([]);
+    await endListeningConnection();
+    await way.cut();
+    const failures = () => lines.filter(({ level }) => Number(level) < INFO).length;
+    await until('three attempts have failed', () => failures() >= 3);
+    expect(told()).toEqual([expect.objectContaining({ level: WARN, err: expect.anything() })]);
+    await way.open();
+    await until('it listens', () => listener.isListening());
+    await until('it is told', () => told().length > 1);
+    expect(told().map(({ level }) => level)).toEqual([WARN, INFO]);
+  });
+
+  test('once that it gave no answer any more', async () => {
+    way.silence();
+    await until('it does not listen', () => !listener.isListening());
+    const err = expect.objectContaining({ message: expect.stringContaining('timeout') });
+    expect(told()).toEqual([expect.objectContaining({ level: WARN, err })]);
+  });
+
+  test('nothing where it is closed on purpose', async () => {
+    await listener.close();
+    await until('nobody listens', async () => (await listening()) === 0);
+    expect(lines).toEqual([]);
   });
 });
 
@@ -156,9 +200,6 @@ describe('a channel that is heard', () => {
 });
 
 describe('a change whose message is lost', () => {
-  /** The promise is a second; the rest is for a busy machine. */
-  const SEEN_WITHIN_MS = 2_000;
-
   async function timeUntilHeard(change: () => Promise<unknown>, heard: readonly unknown[]): Promise<number> {
     const changed = performance.now();
     await change();
@@ -208,7 +249,7 @@ describe('a change whose message is lost', () => {
     test('holds up no close', async () => {
       const asked = performance.now();
       await listener.close();
-      expect(performance.now() - asked).toBeLessThan(2_000);
+      expect(performance.now() - asked).toBeLessThan(SEEN_WITHIN_MS);
     });
   });
 });

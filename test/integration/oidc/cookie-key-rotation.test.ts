@@ -5,10 +5,8 @@ import { authorizationRequest, authorize, codeFor } from '../../harness/flows.ts
 import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { advanceServerSecrets, passForServerSecrets } from '../../harness/server-secret-time.ts';
-import { until } from '../../harness/until.ts';
+import { SEEN_WITHIN_MS, until } from '../../harness/until.ts';
 
-/** Within which every node honours what was changed on another. */
-const SEEN_WITHIN_MS = 1_000;
 const SESSION_SECONDS = 3_600;
 
 let first: TestServer;

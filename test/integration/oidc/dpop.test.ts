@@ -15,10 +15,7 @@ import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { advanceServerSecrets } from '../../harness/server-secret-time.ts';
 import { introspect } from '../../harness/token-requests.ts';
-import { until } from '../../harness/until.ts';
-
-/** Within which every node honours what was changed on another. */
-const SEEN_WITHIN_MS = 1_000;
+import { SEEN_WITHIN_MS, until } from '../../harness/until.ts';
 
 let first: TestServer;
 let second: TestServer;

@@ -3,11 +3,10 @@ import { createLocalJWKSet, createRemoteJWKSet, customFetch, type JSONWebKeySet,
 import { createServiceClient, createTestApi } from '../../harness/factories.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { serviceToken } from '../../harness/token-requests.ts';
-import { until } from '../../harness/until.ts';
+import { SEEN_WITHIN_MS, until } from '../../harness/until.ts';
 
 const DISCOVERY = ['/.well-known/openid-configuration', '/.well-known/oauth-authorization-server'];
 const DOCUMENTS = [...DISCOVERY, '/jwks'];
-const A_SECOND = 1_000;
 
 let first: TestServer;
 let second: TestServer;
@@ -27,7 +26,11 @@ async function tagOf(node: TestServer, path: string): Promise<string> {
 
 /** The tag once it is another than `before`, within a second on that node. */
 function nextTag(node: TestServer, path: string, before: string): Promise<string> {
-  return until(`${path} has changed`, async () => (await tagOf(node, path)) !== before && tagOf(node, path), A_SECOND);
+  return until(
+    `${path} has changed`,
+    async () => (await tagOf(node, path)) !== before && tagOf(node, path),
+    SEEN_WITHIN_MS,
+  );
 }
 
 describe.each(DOCUMENTS)('%s', (path) => {

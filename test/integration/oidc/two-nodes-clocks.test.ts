@@ -8,11 +8,10 @@ import { codeFor } from '../../harness/flows.ts';
 import { type ServerProcess, startServerProcess } from '../../harness/process.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { clientCredentials, isActive, redeem, refresh, revoke, serviceToken } from '../../harness/token-requests.ts';
-import { until } from '../../harness/until.ts';
+import { SEEN_WITHIN_MS, until } from '../../harness/until.ts';
 import { createCommandLine } from '../cli/command-line.ts';
 
 const APART_MS = 30_000;
-const PROMISED_MS = 1_000;
 
 /** The environment of a process whose clock is ahead of this machine's, or behind it. */
 const shiftedClock = (shiftMs: number) => ({
@@ -78,7 +77,7 @@ async function expectEverywhere(client: Client, token: string, isAlive: boolean)
     await until(
       `it is ${isAlive ? 'alive' : 'dead'} at ${address}`,
       async () => (await isActive(address, client, token)) === isAlive,
-      isAlive ? 0 : PROMISED_MS,
+      isAlive ? 0 : SEEN_WITHIN_MS,
     );
   }
 }
