@@ -1,11 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { DROPS_CHANNEL } from '../../../src/tokens/artifact-endings-store.ts';
 import { createServiceClient, createTestAccount, createTestApi, createTestClient } from '../../harness/factories.ts';
 import { signInForTokens } from '../../harness/flows.ts';
 import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { type Client, isActive, refresh, revoke, serviceToken, userinfo } from '../../harness/token-requests.ts';
-import { until } from '../../harness/until.ts';
+import { SEEN_WITHIN_MS, until } from '../../harness/until.ts';
 
 /** What ends on the first is looked for on those that hold it: one that hears of it, and one to which no message comes. */
 let first: TestServer;
@@ -22,9 +22,9 @@ afterAll(async () => {
   for (const server of [deaf, hearing, first]) await server.close();
 });
 
-/** The promise, for any message that is lost. */
-const WITHIN_MS = 1_000;
-const RUNS = 20;
+const RUNS = 3;
+/** One after the other: a message comes in a few milliseconds, and a busy machine answers as slowly as it brings it. */
+const SOON_REQUESTS = 500;
 
 type Held = { client: Client; token: string; refreshToken: string | undefined; accountId: string; person: Person };
 
@@ -58,38 +58,39 @@ const ends: [what: string, end: (held: Held) => Promise<unknown>][] = [
   ['the person signs out', signOut],
 ];
 
-/** How long after `end` a node that holds the token has called it active, in milliseconds. */
-async function timeUntilInactive(node: TestServer, held: Held, end: (held: Held) => Promise<unknown>): Promise<number> {
-  const isHeld = async () => {
+async function untilHeld(node: TestServer, { client, token }: Held): Promise<void> {
+  await until('the token is held', async () => {
     const { hits } = node.domains.artifacts.counts().cache;
-    expect(await isActive(node.address, held.client, held.token)).toBe(true);
+    expect(await isActive(node.address, client, token)).toBe(true);
     return node.domains.artifacts.counts().cache.hits > hits;
-  };
-  await until('the token is held', isHeld);
-  await end(held);
-  const ended = performance.now();
-  let lastActive = ended;
-  for (;;) {
-    const asked = performance.now();
-    if (!(await isActive(node.address, held.client, held.token))) break;
-    // It was true when it was asked, at the latest.
-    lastActive = asked;
-  }
-  return lastActive - ended;
+  });
 }
 
 describe.each(ends)('when %s on one node', (_, end) => {
-  test('a node that holds the token follows within a second, and nearly always at once', async () => {
-    const times: number[] = [];
-    for (let run = 0; run < RUNS; run += 1) times.push(await timeUntilInactive(hearing, await personsToken(), end));
-    expect(Math.max(...times)).toBeLessThan(WITHIN_MS);
-    expect(times.toSorted((a, b) => a - b)[RUNS / 2]).toBeLessThan(50);
+  test('a node that holds the token hears of it, and holds it no longer, however young it is', async () => {
+    for (let run = 0; run < RUNS; run += 1) {
+      const held = await personsToken();
+      await untilHeld(hearing, held);
+      // Nothing that is held grows older: whatever leaves was dropped.
+      const stopped = jest.spyOn(performance, 'now').mockReturnValue(performance.now());
+      try {
+        await end(held);
+        let asked = 0;
+        while (await isActive(hearing.address, held.client, held.token)) {
+          asked += 1;
+          expect(asked).toBeLessThan(SOON_REQUESTS);
+        }
+      } finally {
+        stopped.mockRestore();
+      }
+    }
   });
 
   test('a node that no message reaches follows within a second', async () => {
-    for (let run = 0; run < 3; run += 1) {
-      expect(await timeUntilInactive(deaf, await personsToken(), end)).toBeLessThan(WITHIN_MS);
-    }
+    const held = await personsToken();
+    await untilHeld(deaf, held);
+    await end(held);
+    await until('it is inactive', async () => !(await isActive(deaf.address, held.client, held.token)), SEEN_WITHIN_MS);
   });
 });
 
@@ -101,7 +102,7 @@ test('a token of a client itself that is revoked is inactive on a node that hold
   await revoke(first.address, client, token);
   const revoked = performance.now();
   await until('it is inactive', async () => !(await isActive(hearing.address, client, token)));
-  expect(performance.now() - revoked).toBeLessThan(WITHIN_MS);
+  expect(performance.now() - revoked).toBeLessThan(SEEN_WITHIN_MS);
 });
 
 test('a refresh looks at nothing that is held: with a grant that has ended it is refused at once', async () => {
@@ -120,5 +121,5 @@ test('userinfo follows as introspection does', async () => {
   await signOut(held);
   const signedOut = performance.now();
   await until('the token is refused', async () => (await userinfo(deaf.address, held.token)).status === 401);
-  expect(performance.now() - signedOut).toBeLessThan(WITHIN_MS);
+  expect(performance.now() - signedOut).toBeLessThan(SEEN_WITHIN_MS);
 });
