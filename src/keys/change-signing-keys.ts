@@ -45,24 +45,25 @@ export type KeyChange = StoredKeysAt &
   }>;
 
 /** Everything as it is at this moment. */
-export async function readKeysAt(dependencies: KeyDependencies, knex: Knex = dependencies.knex): Promise<StoredKeysAt> {
-  const keys = await readSigningKeys(knex);
-  const inUse = new Set(await dependencies.algorithmsInUse(knex));
-  return { keys, inUse, now: await databaseTime(knex) };
+export async function readKeysAt({ knex, algorithmsInUse }: KeyDependencies): Promise<StoredKeysAt> {
+  const inUse = new Set(await algorithmsInUse(knex));
+  return { inUse, keys: await readSigningKeys(knex), now: await databaseTime(knex) };
 }
 
 /**
  * Changes keys alone among all nodes, in one transaction that tells the others of it where anything was changed. Keys
  * are made before it, as that takes long and a lock must be short; `work` looks again at what is wanted.
  */
-export function changeSigningKeys<T>(
+export async function changeSigningKeys<T>(
   dependencies: KeyDependencies,
   work: (change: KeyChange) => Promise<T>,
 ): Promise<T> {
+  // Before the lock, as it looks at every client. What is not offered any more nobody can be registered for meanwhile.
+  const inUse = new Set(await dependencies.algorithmsInUse(dependencies.knex));
   return dependencies.knex.transaction(async (trx) => {
     await lockSigningKeys(trx);
-    const state = await readKeysAt(dependencies, trx);
-    const at = state.now;
+    const keys = await readSigningKeys(trx);
+    const at = await databaseTime(trx);
     let isChanged = false;
 
     async function record(type: KeyEvent['type'], { kid, algorithm }: Pick<NewSigningKey, 'kid' | 'algorithm'>) {
@@ -76,7 +77,9 @@ export function changeSigningKeys<T>(
     }
 
     const result = await work({
-      ...state,
+      keys,
+      inUse,
+      now: at,
       async add(key, keyState, how = 'created') {
         await insertSigningKey(trx, key, { state: keyState, at });
         await record(`key.${how}`, key);

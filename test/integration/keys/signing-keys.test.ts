@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createLocalJWKSet, importJWK, type JWK, jwtVerify, SignJWT } from 'jose';
+import type { Knex } from 'knex';
 import { createAudit } from '../../../src/audit/index.ts';
 import { createChangeFeed, openDatabase } from '../../../src/database/index.ts';
 import { createKeyWrapper, createSigningKeys } from '../../../src/keys/index.ts';
@@ -22,10 +23,14 @@ beforeEach(async () => {
 afterEach(() => testDatabase.close());
 
 /** The keys as one node of the test database has them. */
-function node(keyEncryptionKeys: Buffer[] = [keyEncryptionKey], knex = testDatabase.database.knex) {
+function node(
+  keyEncryptionKeys: Buffer[] = [keyEncryptionKey],
+  knex = testDatabase.database.knex,
+  algorithmsInUse: (knex: Knex) => Promise<readonly string[]> = async () => policy.algorithms,
+) {
   const audit = createAudit({ knex, clock: Date.now, logger: silentLogger });
   const wrapper = createKeyWrapper({ keyEncryptionKeys });
-  return createSigningKeys({ knex, wrapper, audit, policy, algorithmsInUse: async () => policy.algorithms });
+  return createSigningKeys({ knex, wrapper, audit, policy, algorithmsInUse });
 }
 
 const rows = (table: string) => testDatabase.database.knex(table).select();
@@ -49,6 +54,24 @@ describe('making keys', () => {
     for (const { createdAt, activatedAt } of first) expect(activatedAt).toEqual(createdAt);
     await node().ensure();
     expect(await node().list()).toEqual(first);
+  });
+
+  test('all clients are looked at before other nodes have to wait, and not while they do', async () => {
+    const { knex } = testDatabase.database;
+    const locksHeld: unknown[] = [];
+    const keys = node([keyEncryptionKey], knex, async () => {
+      locksHeld.push(
+        (
+          await knex('pg_locks')
+            .where({ locktype: 'advisory', granted: true })
+            .whereRaw('database = (select oid from pg_database where datname = current_database())')
+        ).length,
+      );
+      return policy.algorithms;
+    });
+    await keys.ensure();
+    await keys.advance();
+    expect(new Set(locksHeld)).toEqual(new Set([0]));
   });
 
   test('nodes that start at once on an empty database end with the same one of each', async () => {
