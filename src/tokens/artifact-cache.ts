@@ -6,7 +6,7 @@ import type { StoredRow } from './artifact-row.ts';
  * connection that has fallen silent as well: whoever is answered from here is answered by what was true less than a second
  * ago, with a tenth of it left for the way to the caller.
  */
-const MAX_AGE_MS = 900;
+export const MAX_AGE_MS = 900;
 
 /**
  * Living tokens, grants and sessions as they were read, for the verification of tokens and nothing else. Tokens and grants

@@ -72,7 +72,7 @@ describe('what introspection asks of the database', () => {
       await lock.release();
       await answers;
     });
-    expect(together).toBeLessThan(0);
+    expect(together).toBeLessThan(50);
     const after = plain.domains.artifacts.counts().statements;
     // Token, grant and session came in the same one.
     expect((after['artifacts-tokens'] ?? 0) - (before['artifacts-tokens'] ?? 0)).toBe(together);
