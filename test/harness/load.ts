@@ -1,6 +1,7 @@
 /** Demo clients at work on one or several nodes, and a ledger of what they were promised. */
 import { demoClients } from '../../src/playground/demo-data.ts';
 import { type Answer, clientCredentials, post, refresh, revoke } from './token-requests.ts';
+import { isUnavailable } from './unavailable.ts';
 
 const SERVICE = demoClients.service;
 const FORMATS = [
@@ -12,11 +13,11 @@ const AT_ONCE = 20;
 type Phase = 'before' | 'outage' | 'afterwards';
 
 /** What is wrong with an answer to a valid request; undefined where it is 200, or an honest 503. */
-function faultOf({ status, body, headers }: Answer): string | undefined {
-  if (status === 200) return undefined;
-  const isHonest =
-    status === 503 && /^[1-9]\d*$/.test(headers.get('retry-after') ?? '') && body.error === 'temporarily_unavailable';
-  return isHonest ? undefined : `${status} ${JSON.stringify(body)} retry-after ${headers.get('retry-after')}`;
+function faultOf(answer: Answer): string | undefined {
+  const { status, body, headers } = answer;
+  return status === 200 || isUnavailable(answer)
+    ? undefined
+    : `${status} ${JSON.stringify(body)} retry-after ${headers.get('retry-after')}`;
 }
 
 /**

@@ -21,6 +21,7 @@ import {
   revoke,
   serviceToken,
 } from '../harness/token-requests.ts';
+import { expectUnavailable } from '../harness/unavailable.ts';
 import { until } from '../harness/until.ts';
 
 const REQUESTS = 40;
@@ -63,10 +64,7 @@ const tokensInDatabase = async () => {
 /** Every answer is a durable token or an honest 503. @returns the tokens */
 async function expectDurableOr503(answers: readonly Answer[]): Promise<string[]> {
   const refused = answers.filter(({ status }) => status !== 200);
-  for (const { status, body, headers } of refused) {
-    expect([status, body.error]).toEqual([503, 'temporarily_unavailable']);
-    expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
-  }
+  for (const answer of refused) expectUnavailable(answer);
   const tokens = answers.filter(({ status }) => status === 200).map(({ body }) => String(body.access_token));
   for (const token of tokens) expect(await isActive(setUp.issuer, service, token)).toBe(true);
   return tokens;

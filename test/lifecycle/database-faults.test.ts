@@ -8,6 +8,7 @@ import { silentLogger } from '../harness/loggers.ts';
 import { noProcessLeft, type ServerProcess, startServerProcess } from '../harness/process.ts';
 import { noProcessTable, processesOf } from '../harness/process-table.ts';
 import { clientCredentials, post, revoke, serviceToken } from '../harness/token-requests.ts';
+import { expectUnavailable } from '../harness/unavailable.ts';
 import { until } from '../harness/until.ts';
 import { keeperPid } from '../integration/database/embedded-processes.ts';
 
@@ -101,10 +102,7 @@ if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.pla
         await clientCredentials(server.address, { id: 'nobody', secret: 'none' }, FORMAT),
         await revoke(server.address, SERVICE, token),
       ];
-      for (const answer of answers) {
-        expect([answer.status, answer.body.error]).toEqual([503, 'temporarily_unavailable']);
-        expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
-      }
+      for (const answer of answers) expectUnavailable(answer);
     } finally {
       outage.letItReturn();
     }

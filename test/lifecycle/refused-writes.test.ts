@@ -12,7 +12,6 @@ import { errorOnPage, Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
 import { lockArtifacts } from '../harness/table-lock.ts';
 import {
-  type Answer,
   clientCredentials,
   introspect,
   isActive,
@@ -21,6 +20,7 @@ import {
   revoke,
   serviceToken,
 } from '../harness/token-requests.ts';
+import { expectUnavailable } from '../harness/unavailable.ts';
 import { until } from '../harness/until.ts';
 
 const REASON = 'the database takes no changes: it is read-only, a standby, or away';
@@ -69,14 +69,6 @@ beforeEach(async () => {
   };
   left = await codeFor(issuer, client, credentials, { person });
 });
-
-function expectUnavailable({ status, body, headers }: Answer): void {
-  expect({ status, error: body.error, retryAfter: headers.get('retry-after') }).toEqual({
-    status: 503,
-    error: 'temporarily_unavailable',
-    retryAfter: expect.stringMatching(/^[1-9]\d*$/),
-  });
-}
 
 /** What is asked of a database that answers and takes no changes: each gets a true answer, or none. */
 async function expectNoFalseAnswer(): Promise<void> {
@@ -128,7 +120,7 @@ async function refuseWrites(sqlstate: string): Promise<void> {
   await query(
     server.databaseUrl,
     `do $$ declare t text; begin
-       for t in select tablename from pg_tables where schemaname = 'public' and tablename not like 'knex%' loop
+       for t in select tablename from pg_tables where schemaname = 'public' loop
          execute format('create trigger refuse before insert or update or delete on %I
            for each statement execute function refuse(%L)', t, '${sqlstate}');
        end loop;

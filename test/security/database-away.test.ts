@@ -6,6 +6,7 @@ import { recordingLogger } from '../harness/loggers.ts';
 import { errorOnPage, Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
 import {
+  type Answer,
   clientCredentials,
   introspect,
   isActive,
@@ -16,7 +17,8 @@ import {
   serviceToken,
   userinfo,
 } from '../harness/token-requests.ts';
-import { until } from '../harness/until.ts';
+import { expectUnavailable } from '../harness/unavailable.ts';
+import { SEEN_WITHIN_MS, until } from '../harness/until.ts';
 
 const log = recordingLogger();
 let server: TestServer;
@@ -73,18 +75,6 @@ async function restore(): Promise<void> {
   await asSuperuser(`alter database ${databaseName} with allow_connections true`);
 }
 
-type Answer = { status: number; body: Record<string, unknown>; headers: Headers };
-
-function expectUnavailable({ status, body, headers }: Answer, what: string): void {
-  expect({ what, status, error: body.error, active: body.active, retryAfter: headers.get('retry-after') }).toEqual({
-    what,
-    status: 503,
-    error: 'temporarily_unavailable',
-    active: undefined,
-    retryAfter: expect.stringMatching(/^[1-9]\d*$/),
-  });
-}
-
 const requests = (): Record<string, () => Promise<Answer>> => {
   const { issuer } = server;
   return {
@@ -123,7 +113,7 @@ describe('while the database is away', () => {
     await until(
       'it is no longer answered',
       async () => (await introspect(issuer, client, tokens.ownJwt)).status === 503,
-      1_000,
+      SEEN_WITHIN_MS,
     );
     expectUnavailable(await introspect(issuer, client, tokens.ownJwt), 'introspection of a client’s JWT');
     await restore();
