@@ -27,7 +27,7 @@ const CHUNK = 1_000;
 export type Issued = { artifact: SeededArtifact; at: number };
 
 /** What is loaded bears no value that would be sealed. */
-const keys = { sealer: { seal: refuse, unseal: refuse }, userCodeKey: new Uint8Array(32) };
+const keys = { sealer: { seal: refuse, unseal: refuse }, userCodeKey: () => new Uint8Array(32) };
 
 function refuse(): never {
   throw new Error('an artifact that is loaded in bulk must have nothing to seal');

@@ -3,7 +3,7 @@ import type { Api, ApiPatch, ApiScope, Apis, NewApi } from '../clients/index.ts'
 import { AppError } from '../errors.ts';
 import { type Answer, printAnswer, toLines, toTable } from './answer.ts';
 import { addCommandGroup } from './command-group.ts';
-import { withDomains } from './open-domains.ts';
+import { withDomains, withKeys } from './open-domains.ts';
 import { repeatable, wholeNumber, words } from './option-values.ts';
 import { refused } from './refused.ts';
 
@@ -35,7 +35,7 @@ export function addApiCommands(program: Command): void {
       const input = { ...changes(flags), identifier: flags.id, scopes, tokenFormat: flags.format };
       printAnswer(
         command,
-        await withDomains(async ({ apis }) => {
+        await withKeys(async ({ apis }) => {
           const created = await apis.create(input);
           return toAnswer(created.ok ? created.api : refused(created));
         }),
@@ -68,7 +68,7 @@ export function addApiCommands(program: Command): void {
       if (Object.keys(flags).length === 0) command.error('error: name what to change, such as --ttl');
       printAnswer(
         command,
-        await withDomains(async ({ apis }) => {
+        await withKeys(async ({ apis }) => {
           const { scope, describe } = flags;
           const names = scope === undefined ? undefined : words(scope);
           const kept = names ?? (describe && (await find(apis, identifier)).scopes);

@@ -3,7 +3,7 @@ import type { Clients, NewClient, RegisteredClient } from '../clients/index.ts';
 import { type Answer, printAnswer, toLines, toTable } from './answer.ts';
 import { type ClientFlags, givenMetadata } from './client-metadata-flags.ts';
 import { addCommandGroup } from './command-group.ts';
-import { withDomains } from './open-domains.ts';
+import { withDomains, withKeys } from './open-domains.ts';
 import { repeatable, standardInput, wholeNumber } from './option-values.ts';
 import { refused } from './refused.ts';
 import { readSecret } from './standard-input.ts';
@@ -25,7 +25,7 @@ export function addClientCommands(program: Command): void {
       const metadata = { ...(await givenMetadata(flags)), client_id: flags.id } as NewClient['metadata'];
       printAnswer(
         command,
-        await withDomains(async ({ clients }) => {
+        await withKeys(async ({ clients }) => {
           const created = await clients.create({
             metadata,
             secret,
@@ -66,7 +66,7 @@ export function addClientCommands(program: Command): void {
       const metadata = await givenMetadata(flags);
       printAnswer(
         command,
-        await withDomains(async ({ clients }) => {
+        await withKeys(async ({ clients }) => {
           const updated = await clients.update(id, {
             metadata: metadata as NewClient['metadata'],
             apis: listOf(flags.api),

@@ -58,19 +58,16 @@ export async function checkMigrations(config: Config, knex: Knex): Promise<{ fin
 
 /** Whether what is sealed opens with the key-encryption key that was given. */
 export async function checkKeys(config: Config, { knex, logger }: { knex: Knex; logger: Logger }): Promise<Finding> {
-  const mend = 'give KEY_ENCRYPTION_KEY or VAULT_* as this database was set up with them; nothing else opens its keys';
+  const mend =
+    'give KEY_ENCRYPTION_KEY or VAULT_* as this database was set up with them; restore from a backup what was altered or lost';
   try {
     const { composeKeys } = await import('../compose/index.ts');
     const audit = createAudit({ knex, clock: systemClock, logger });
-    const { keyWrapper: wrapper, signingKeys } = await composeKeys(config, { knex, audit });
+    const { keyWrapper: wrapper, signingKeys } = await composeKeys(config, { knex, audit, isCommand: true });
     const count = (await signingKeys.load()).privateJwks.length;
     if (count === 0) return { check: 'keys', ok: true, found: 'none yet: the first start makes them' };
-    const secrets = await openServerSecrets({ knex, wrapper });
-    const found =
-      secrets === undefined
-        ? `${count} signing keys open; the next start makes the secrets that are missing`
-        : `${count} signing keys and the server's secrets open`;
-    return { check: 'keys', ok: true, found };
+    await openServerSecrets({ knex, wrapper });
+    return { check: 'keys', ok: true, found: `${count} signing keys and the server's secrets open` };
   } catch (error) {
     return { check: 'keys', ok: false, found: toFaultLine(error), mend };
   }

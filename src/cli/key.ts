@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { resealServerSecrets, type SigningKeys } from '../keys/index.ts';
+import { AppError } from '../errors.ts';
 import { printAnswer, toLines, toTable } from './answer.ts';
 import { addCommandGroup } from './command-group.ts';
-import { withDomains } from './open-domains.ts';
+import { withDomains, withKeys } from './open-domains.ts';
 import { refused } from './refused.ts';
 import { readText } from './standard-input.ts';
 
@@ -20,6 +21,8 @@ export function addKeyCommands(program: Command): void {
       const json = (await withDomains(({ signingKeys }) => signingKeys.list())).map(present);
       const columns = ['kid', 'alg', 'state', 'announced_at', 'activated_at', 'next_step', 'next_step_at'];
       printAnswer(command, { json, text: toTable(columns, json) });
+      const altered = json.filter(({ public_jwk }) => public_jwk === null).map(({ kid }) => kid);
+      if (altered.length > 0) throw new AppError({ code: 'server_error', message: describeAltered(altered) });
     });
 
   key
@@ -28,7 +31,7 @@ export function addKeyCommands(program: Command): void {
     .option(ALG_OPTION[0], `${ALG_OPTION[1]}; left out: every one`)
     .option('--now', 'announced for long enough or not: who keeps an older /jwks may meet a key that it lacks')
     .action(async ({ alg, now }: { alg?: string; now?: true }, command: Command) => {
-      const rotated = await withDomains(async ({ signingKeys }) => {
+      const rotated = await withKeys(async ({ signingKeys }) => {
         const outcome = await signingKeys.rotate({ algorithm: alg, now });
         return outcome.ok ? outcome.rotated : refused(outcome);
       });
@@ -57,7 +60,7 @@ export function addKeyCommands(program: Command): void {
     .option(ALG_OPTION[0], `${ALG_OPTION[1]}; left out: by the type of the key (RSA: RS256)`)
     .action(async (file: string, { alg }: { alg?: string }, command: Command) => {
       const text = await readText(file, 'the key');
-      const imported = await withDomains(async ({ signingKeys }) => {
+      const imported = await withKeys(async ({ signingKeys }) => {
         const outcome = await signingKeys.importKey(text, { algorithm: alg });
         return outcome.ok ? outcome : refused(outcome);
       });
@@ -69,12 +72,16 @@ export function addKeyCommands(program: Command): void {
     .command('reseal')
     .description('seal every key and secret anew under the newest key-encryption key, so that older ones can go')
     .action(async (_: object, command: Command) => {
-      const json = await withDomains(async ({ signingKeys, keyWrapper, database }) => ({
+      const json = await withKeys(async ({ signingKeys, keyWrapper, database }) => ({
         signing_keys: await signingKeys.reseal(),
         server_secrets: await resealServerSecrets({ knex: database.knex, wrapper: keyWrapper }),
       }));
       printAnswer(command, { json, text: toLines(json) });
     });
+}
+
+function describeAltered(kids: readonly string[]): string {
+  return `the public part of ${kids.join(', ')} was altered in the database: restore the table signing_keys from a backup`;
 }
 
 function present({ kid, algorithm, state, publicJwk, nextStep, ...times }: ListedKey) {
@@ -89,6 +96,6 @@ function present({ kid, algorithm, state, publicJwk, nextStep, ...times }: Liste
     revoked_at: times.revokedAt ?? null,
     next_step: nextStep?.step ?? null,
     next_step_at: nextStep?.at ?? null,
-    public_jwk: publicJwk,
+    public_jwk: publicJwk ?? null,
   };
 }

@@ -3,7 +3,20 @@ import { type Config, loadConfig } from '../config/index.ts';
 import { createLogger, type Logger } from '../telemetry/index.ts';
 
 /**
- * Does some work on the domains of the environment, and closes them whatever becomes of it.
+ * Does some work on the domains, with all keys and secrets open: for what makes or checks something by them.
+ *
+ * @throws {AppError} as `withDomains` does, and as `openKeys` does, before the work begins
+ */
+export function withKeys<T>(work: (domains: Domains, config: Config) => Promise<T>): Promise<T> {
+  return withDomains(async (domains, config) => {
+    await domains.openKeys();
+    return work(domains, config);
+  });
+}
+
+/**
+ * Does some work on the domains of the environment, and closes them whatever becomes of it. Keys and secrets are
+ * opened by what asks for them alone, so that whoever holds the key-encryption key may be away.
  *
  * @throws {AppError} `configuration` or `database_unavailable` before the work begins; else what the work throws
  */
@@ -15,7 +28,7 @@ export async function withDomains<T>(work: (domains: Domains, config: Config) =>
   const opened = await openEnvironmentDatabase(config, logger);
   let domains: Domains;
   try {
-    domains = await composeDomains(config, { logger, opened, actor: { kind: 'operator' } });
+    domains = await composeDomains(config, { logger, opened, actor: { kind: 'operator' }, isCommand: true });
   } catch (error) {
     await opened.close();
     throw error;

@@ -32,20 +32,27 @@ export function addTokenCommands(program: Command): void {
     });
 }
 
-/** Refused where nothing was found under that name: a typing error must not look like success. */
+/** Refused, with nothing written, where there is nothing of that name: a typing error must not look like success. */
 async function revokeAll(domains: Domains, whose: Whose): Promise<number> {
-  const filter = await toFilter(domains, whose);
-  const revoked = await domains.endAccess(filter);
-  if (revoked > 0 || 'accountId' in filter) return revoked;
-  if ('clientId' in filter && (await domains.clients.find(filter.clientId)) !== undefined) return revoked;
-  const what = 'grantId' in filter ? `grant ${filter.grantId}` : `client ${filter.clientId}`;
-  return refused({ code: 'not_found', reason: `no ${what}, and nothing that was issued under it` });
+  return domains.endAccess(await toFilter(domains, whose));
 }
 
-async function toFilter({ accounts }: Domains, { account, client = '', grant }: Whose): Promise<RevocationFilter> {
+async function toFilter(
+  { accounts, artifacts, clients }: Domains,
+  { account, client = '', grant }: Whose,
+): Promise<RevocationFilter> {
   if (account !== undefined) return { accountId: (await findAccount(accounts, account)).id };
-  // A client or a grant that is gone may have left something behind, so neither has to exist.
-  return grant === undefined ? { clientId: client } : { grantId: grant };
+  // What a client or a grant that is gone has left behind counts nowhere, until that is there again.
+  if (grant !== undefined) {
+    if ((await artifacts.find('Grant', grant)) === undefined) return noSuch(`grant ${grant}`);
+    return { grantId: grant };
+  }
+  if ((await clients.find(client)) === undefined) return noSuch(`client ${client}`);
+  return { clientId: client };
+}
+
+function noSuch(what: string): never {
+  return refused({ code: 'not_found', reason: `no ${what}, and nothing that was issued under it counts` });
 }
 
 /** One token of any format and, for a person's, everything of its grant, as the revocation endpoint does it. */

@@ -22,8 +22,8 @@ import type { ApiAction, RegistryAudit } from './registry-audit.ts';
 type SigningAlgorithms = Readonly<{
   /** By configuration. */
   offered: readonly Api['signingAlgorithm'][];
-  /** Those that there is a key for that signs. */
-  signing(): Promise<readonly Api['signingAlgorithm'][]>;
+  /** Those that there is a key for that signs. In the transaction that asks: another connection may be had by none. */
+  signing(trx: Knex): Promise<readonly Api['signingAlgorithm'][]>;
 }>;
 
 type Changed = { ok: true; api: Api };
@@ -90,7 +90,7 @@ export function createApis(dependencies: {
     if (!checked.ok) return checked;
     const { draft } = checked;
     return change(draft.identifier, 'created', async (trx) => {
-      const refused = (await introspectionClientsRefusal(trx, draft)) ?? (await algorithmRefusal(draft));
+      const refused = (await introspectionClientsRefusal(trx, draft)) ?? (await algorithmRefusal(trx, draft));
       if (refused !== undefined) return refused;
       if (!(await insertApi(trx, draft, now()))) return conflict(draft.identifier);
       return { ok: true, api: await readBack(trx, draft.identifier) } as const;
@@ -109,7 +109,7 @@ export function createApis(dependencies: {
       const refused =
         (await introspectionClientsRefusal(trx, draft)) ??
         (await orphanRefusal(trx, draft)) ??
-        (isAsked ? await algorithmRefusal(draft) : undefined);
+        (isAsked ? await algorithmRefusal(trx, draft) : undefined);
       if (refused !== undefined) return refused;
       await replaceApi(trx, draft, now());
       return { ok: true, api: await readBack(trx, identifier) } as const;
@@ -151,15 +151,15 @@ export function createApis(dependencies: {
   }
 
   /** An API whose tokens nothing can sign could not be used. Where tokens are opaque, it is about what may come. */
-  async function algorithmRefusal({
-    signingAlgorithm: wanted,
-    tokenFormat,
-  }: ApiDraft): Promise<ApiRefusal | undefined> {
+  async function algorithmRefusal(
+    trx: Knex,
+    { signingAlgorithm: wanted, tokenFormat }: ApiDraft,
+  ): Promise<ApiRefusal | undefined> {
     const { offered, signing } = signingAlgorithms;
     if (!offered.some((algorithm) => algorithm === wanted)) {
       return invalidApi('signingAlgorithm', `wants one of SIGNING_ALGORITHMS: ${offered.join(' or ')}`);
     }
-    if (tokenFormat === 'opaque' || (await signing()).some((algorithm) => algorithm === wanted)) return undefined;
+    if (tokenFormat === 'opaque' || (await signing(trx)).some((algorithm) => algorithm === wanted)) return undefined;
     const mend = `"tessera key rotate --alg ${wanted} --now" lets it sign at once`;
     return invalidApi('signingAlgorithm', `the key of ${wanted} is announced and does not sign yet: ${mend}`);
   }

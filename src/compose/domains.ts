@@ -10,6 +10,7 @@ import {
 } from '../clients/index.ts';
 import { type Clock, type Config, systemClock } from '../config/index.ts';
 import { type ChangeFeed, createChangeFeed, type Database, ensureSchema } from '../database/index.ts';
+import { signingAlgorithms } from '../keys/index.ts';
 import {
   type ConsentsStore,
   createConsentsStore,
@@ -61,13 +62,22 @@ export type Domains = Keys &
  * Builds the domains on a database that is up to date: migrated here in development, by an operator in production.
  *
  * @param options.actor who changes things through these domains, for the audit trail
+ * @param options.isCommand where a person waits for one thing: keys and secrets stay sealed until `openKeys`, as most things
+ *   can be done without them, and some must be while whoever opens them is away
  * @param options.isPrepared whether another process has migrated just now
  */
 export async function composeDomains(
   config: Config,
-  options: { logger: Logger; opened: OpenedDatabase; actor: AuditActor; clock?: Clock; isPrepared?: boolean },
+  options: {
+    logger: Logger;
+    opened: OpenedDatabase;
+    actor: AuditActor;
+    clock?: Clock;
+    isCommand?: boolean;
+    isPrepared?: boolean;
+  },
 ): Promise<Domains> {
-  const { logger, opened, actor, isPrepared = false } = options;
+  const { logger, opened, actor, isCommand = false, isPrepared = false } = options;
   const clock = options.clock ?? systemClock;
   const { database, directUrl } = opened;
   const { knex } = database;
@@ -81,12 +91,10 @@ export async function composeDomains(
   const keyAudit: Pick<Audit, 'recordWithin'> = {
     recordWithin: (trx, event) => audit.recordWithin(trx, event, { actor }),
   };
-  const keys = await composeKeys(config, { knex, audit: keyAudit });
+  const keys = await composeKeys(config, { knex, audit: keyAudit, isCommand });
   const { signingKeys, serverSecrets } = keys;
-  await serverSecrets.ensure();
-  const secrets = serverSecrets.current();
+  if (!isCommand) await keys.openKeys();
   const cookieKeys = () => config.cookieKeys ?? serverSecrets.current().cookieKeys;
-  await signingKeys.ensure();
 
   const consents = createConsentsStore({ knex, clock });
   const accounts = createAccounts({
@@ -113,7 +121,7 @@ export async function composeDomains(
     audit: registryAudit,
     signingAlgorithms: {
       offered: config.keyPolicy.algorithms,
-      signing: async () => (await signingKeys.loadAvailable()).algorithms,
+      signing: signingAlgorithms,
     },
   });
   const validator = createMetadataValidator(async () => {
@@ -139,8 +147,12 @@ export async function composeDomains(
   await apis.load();
   const artifacts = createPostgresArtifactStore({
     pool: database.pool,
-    sealer: secrets.artifactSealer,
-    userCodeKey: secrets.userCodeKey,
+    // Asked when they are used: tokens and grants are found and ended without.
+    sealer: {
+      seal: (text, context) => serverSecrets.current().artifactSealer.seal(text, context),
+      unseal: (sealed, context) => serverSecrets.current().artifactSealer.unseal(sealed, context),
+    },
+    userCodeKey: () => serverSecrets.current().userCodeKey,
     clock,
     cache: { size: config.tokenCacheSize, dropFeed: changes, now: () => performance.now() },
   });

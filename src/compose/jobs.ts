@@ -1,5 +1,5 @@
 import type { Config } from '../config/index.ts';
-import { createJobs, type Jobs, type Sweep, sweepTask } from '../jobs/index.ts';
+import { createJobs, doAll, type Jobs, type Sweep, sweepTask } from '../jobs/index.ts';
 import { keyCheckSeconds } from '../keys/index.ts';
 import { sweepExpiredArtifacts, wipeSuccessors } from '../tokens/index.ts';
 import type { Domains } from './domains.ts';
@@ -33,13 +33,7 @@ export function composeJobs(
       {
         name: 'rotate-keys',
         intervalSeconds: keyCheckSeconds(config.keyPolicy),
-        async run() {
-          try {
-            await signingKeys.advance();
-          } finally {
-            await serverSecrets.advance();
-          }
-        },
+        run: () => doAll([signingKeys.advance, serverSecrets.advance]),
       },
     ],
   });

@@ -3,6 +3,7 @@ import type { Audit } from '../audit/index.ts';
 import { algorithmsInUse, MAX_API_TTL_SECONDS } from '../clients/index.ts';
 import { CLOCK_TOLERANCE_SECONDS, type Config } from '../config/index.ts';
 import {
+  COMMAND_PATIENCE,
   combineKeyWrappers,
   createKeyWrapper,
   createServerSecrets,
@@ -18,28 +19,60 @@ export type Keys = Readonly<{
   keyWrapper: KeyWrapper;
   signingKeys: SigningKeys;
   serverSecrets: RotatingServerSecrets;
+  /**
+   * Opens all of them, and makes those that are missing.
+   *
+   * @throws {AppError} `configuration`, `temporarily_unavailable` or `server_error`, before anything is written
+   */
+  openKeys(): Promise<void>;
 }>;
 
-/** The keys and secrets of the environment; opens none of them and makes none. */
+/**
+ * The keys and secrets of the environment; opens none of them and makes none.
+ *
+ * @param dependencies.isCommand whether whoever holds the key-encryption key is waited for each time
+ */
 export async function composeKeys(
   config: Config,
-  dependencies: { knex: Knex; audit: Pick<Audit, 'recordWithin'> },
+  dependencies: { knex: Knex; audit: Pick<Audit, 'recordWithin'>; isCommand: boolean },
 ): Promise<Keys> {
-  const keyWrapper = await openKeyWrapper(config);
-  const sealed = { ...dependencies, wrapper: keyWrapper };
+  const { knex, audit, isCommand } = dependencies;
+  const opener = await openKeyWrapper(config, { isCommand });
+  let doesFit = false;
+  const keyWrapper: KeyWrapper = Object.freeze({
+    unwrap: opener.unwrap,
+    // What is written by a process that could not open the rest might be opened by no other.
+    async wrap(dataKey: Buffer, context: string) {
+      if (!doesFit) await signingKeys.load();
+      doesFit = true;
+      return opener.wrap(dataKey, context);
+    },
+  });
+  const sealed = { knex, audit, wrapper: keyWrapper };
   const policy = { ...config.keyPolicy, retentionSeconds: retentionSeconds(config) };
   const signingKeys = createSigningKeys({ ...sealed, policy, algorithmsInUse });
   const serverSecrets = createServerSecrets({ ...sealed, policy: serverSecretPolicy(config) });
-  return { keyWrapper, signingKeys, serverSecrets };
+  async function openKeys(): Promise<void> {
+    // Opens what there is before any secret is made: a key-encryption key that does not fit must leave nothing behind.
+    await signingKeys.load();
+    await serverSecrets.ensure();
+    await signingKeys.ensure();
+    doesFit = true;
+  }
+
+  return { keyWrapper, signingKeys, serverSecrets, openKeys };
 }
 
 /** Vault, the keys of the environment, or both; in development without either the key of the data directory. */
-async function openKeyWrapper({ vault, keyEncryptionKeys: given, dataDirectory }: Config): Promise<KeyWrapper> {
+async function openKeyWrapper(
+  { vault, keyEncryptionKeys: given, dataDirectory }: Config,
+  { isCommand }: { isCommand: boolean },
+): Promise<KeyWrapper> {
   const keyEncryptionKeys =
     given ?? (vault === undefined ? [await developmentKeyEncryptionKey(dataDirectory)] : undefined);
   return combineKeyWrappers({
     local: keyEncryptionKeys && createKeyWrapper({ keyEncryptionKeys }),
-    vault: vault && createVaultKeyWrapper(vault),
+    vault: vault && createVaultKeyWrapper(vault, isCommand ? COMMAND_PATIENCE : undefined),
     vaultSeals: vault?.seals ?? false,
   });
 }

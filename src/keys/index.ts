@@ -14,5 +14,7 @@ export {
   type ServerSecrets,
 } from './server-secrets.ts';
 export type { SigningAlgorithm } from './signing-key.ts';
+export { signingAlgorithms } from './signing-key-store.ts';
 export { createSigningKeys, type SigningKeys } from './signing-keys.ts';
 export { combineKeyWrappers, createVaultKeyWrapper } from './vault-key-wrapper.ts';
+export { COMMAND_PATIENCE } from './vault-transit.ts';

@@ -50,6 +50,11 @@ export async function readSigningKeys(knex: Knex): Promise<StoredSigningKey[]> {
   }));
 }
 
+/** The algorithms that a key signs with at the moment. Opens none. */
+export async function signingAlgorithms(knex: Knex): Promise<SigningAlgorithm[]> {
+  return knex<SigningKeyRow>('signing_keys').where({ state: 'active' }).pluck('algorithm');
+}
+
 /** Adds a key that is published from `at` on; the caller holds the lock. */
 export async function insertSigningKey(
   trx: Knex,

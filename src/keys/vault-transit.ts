@@ -39,11 +39,13 @@ export type VaultPatience = Readonly<{
  * A pause before a second and a third attempt: a leader is elected within a second or so. A hasty attempt leaves most of
  * the second within which every node honours a change.
  */
-const PATIENCE: VaultPatience = {
+const SERVER_PATIENCE: VaultPatience = {
   patient: { timeoutMs: 3_000, pausesMs: [200, 800] },
   hasty: { timeoutMs: 400, pausesMs: [] },
   restMs: 2_000,
 };
+/** Nothing waits behind a command but who gave it, and it may open a key more than once. */
+export const COMMAND_PATIENCE: VaultPatience = { ...SERVER_PATIENCE, hasty: SERVER_PATIENCE.patient, restMs: 0 };
 /** Vault's own words go into messages, cut to a line. */
 const MAX_REASON_LENGTH = 200;
 
@@ -66,9 +68,9 @@ type Result = Record<string, unknown>;
  * No message has the token.
  *
  * @throws {AppError} `configuration` where Vault refuses; `temporarily_unavailable` where it gives no answer, is sealed
- * or has a fault of its own: after three attempts, or after one when it has opened something before
+ * or has a fault of its own: after three attempts, or after one when it has opened something before (commands: always three)
  */
-export function createVaultTransit(settings: VaultSettings, patience = PATIENCE): VaultTransit {
+export function createVaultTransit(settings: VaultSettings, patience = SERVER_PATIENCE): VaultTransit {
   const { address, mount, key } = settings;
   const headers = toHeaders(settings);
   const base = `${address.replace(/\/+$/, '')}/v1/${mount}`;

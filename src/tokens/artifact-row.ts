@@ -67,7 +67,7 @@ export function lifetimeColumns(
 /** Everything that a payload becomes in the database. @throws AppError when it can't be stored */
 export function encodeArtifact(
   artifact: { kind: ArtifactKind; id: string; payload: ArtifactPayload; ttlSeconds: number | undefined },
-  keys: { sealer: Sealer; userCodeKey: Uint8Array },
+  keys: { sealer: Sealer; userCodeKey(): Uint8Array },
   now: number,
 ): ArtifactRow {
   const { kind, id } = artifact;
@@ -83,7 +83,7 @@ export function encodeArtifact(
         ? undefined
         : keys.sealer.seal(JSON.stringify(sealed), sealContext(kind, digest.toString('hex'))),
     ...referencesOf(kind, id, payload),
-    userCodeHash: typeof payload.userCode === 'string' ? hashUserCode(keys.userCodeKey, payload.userCode) : undefined,
+    userCodeHash: typeof payload.userCode === 'string' ? hashUserCode(keys.userCodeKey(), payload.userCode) : undefined,
     consumedAt: typeof consumed === 'number' ? new Date(consumed * 1000).toISOString() : undefined,
     ...lifetimeColumns(kind, artifact.ttlSeconds, now),
   };

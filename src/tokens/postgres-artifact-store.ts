@@ -51,7 +51,7 @@ export type ArtifactCounts = { statements: StatementCounts; cache: ReturnType<Ar
 export function createPostgresArtifactStore(dependencies: {
   pool: statements.StatementRunner;
   sealer: Sealer;
-  userCodeKey: Uint8Array;
+  userCodeKey(): Uint8Array;
   clock: Clock;
   cache?: { size: number; dropFeed: DropFeed; now(): number };
 }): ArtifactStore & Readonly<{ counts(): ArtifactCounts }> {
@@ -135,7 +135,7 @@ export function createPostgresArtifactStore(dependencies: {
     openTokenReader: () =>
       createTokenReader({ cache, load: (ids) => tokenFinds.submit(ids), loadSession, decode: payloadOf, find }),
     async findByUserCode(userCode: string) {
-      const rows = await statements.selectByUserCodeHash(pool, hashUserCode(dependencies.userCodeKey, userCode));
+      const rows = await statements.selectByUserCodeHash(pool, hashUserCode(dependencies.userCodeKey(), userCode));
       const now = clock();
       const pending = rows.filter((row) => row.expires_at === null || row.expires_at.getTime() > now);
       // Two devices that drew the same code: neither may be approved in the other's place.

@@ -17,7 +17,7 @@ type Answer = RotationOutcome | { outcome: 'retried_sealed'; successor: string }
 export function createRefreshRotations(dependencies: {
   pool: StatementRunner;
   sealer: Sealer;
-  userCodeKey: Uint8Array;
+  userCodeKey(): Uint8Array;
   clock: Clock;
 }): { rotate(rotation: RefreshRotation): Promise<RotationOutcome>; drain(): Promise<void> } {
   const { pool, sealer, clock } = dependencies;

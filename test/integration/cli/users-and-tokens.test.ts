@@ -122,12 +122,13 @@ test('a token of a person is revoked with its grant, one of a client alone, and 
   ]);
 
   const { artifacts } = tessera.domains;
+  const { id: clientId } = await createTestClient(tessera.domains);
   const [one, two] = [randomUUID(), randomUUID()];
-  await artifacts.upsert('ClientCredentials', one, { clientId: 'machine' }, 60);
-  await artifacts.upsert('ClientCredentials', two, { clientId: 'machine' }, 60);
+  await artifacts.upsert('ClientCredentials', one, { clientId }, 60);
+  await artifacts.upsert('ClientCredentials', two, { clientId }, 60);
   expect(await tessera.json(['token', 'revoke', one])).toEqual({ revoked: 1 });
   expect(await artifacts.find('ClientCredentials', two)).toBeDefined();
-  expect(await tessera.json(['token', 'revoke', '--client', 'machine'])).toEqual({ revoked: 1 });
+  expect(await tessera.json(['token', 'revoke', '--client', clientId])).toEqual({ revoked: 1 });
 });
 
 test('all of a grant and all of an account are revoked at once', async () => {
@@ -150,6 +151,10 @@ test('what can not be revoked is said, and never pretended', async () => {
   expect(both).toEqual({ exitCode: 2, stdout: '', stderr: expect.stringMatching(/^error: name one thing.*\n$/) });
   expect(nobody).toEqual({ exitCode: 1, stdout: '', stderr: expect.stringMatching(/^error: no client.*\n$/) });
   expect(nothing).toEqual({ exitCode: 1, stdout: '', stderr: expect.stringMatching(/^error: no grant.*\n$/) });
+  const { audit, database } = tessera.domains;
+  const events = await audit.tail({ limit: 100, types: ['grant.revoked'] });
+  expect(events.filter(({ clientId }) => clientId === 'no-such-client')).toEqual([]);
+  expect(await database.knex('revocations').where({ value: 'no-such-client' })).toEqual([]);
 });
 
 test('what a person allowed is forgotten with the grants that hang on it', async () => {

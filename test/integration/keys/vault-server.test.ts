@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { composeDomains } from '../../../src/compose/index.ts';
+import { composeDomains, openEnvironmentDatabase } from '../../../src/compose/index.ts';
 import { loadConfig } from '../../../src/config/index.ts';
 import { announceChange, openDatabase } from '../../../src/database/index.ts';
 import { resealServerSecrets } from '../../../src/keys/index.ts';
@@ -123,6 +123,30 @@ describe('a server whose keys Vault has wrapped', () => {
     await until('the revoked key is gone', async () => !(await publishes(retired?.kid)), 1_000);
     await server.close();
     await silent.close();
+  });
+
+  test('is asked again by a command that it leaves waiting, whatever it has opened for it before', async () => {
+    const faulty = await openTestVault({ isStandIn: true });
+    const environment = { ...vaultEnvironment(await faulty.createKey()), ...NO_KEY };
+    const server = await startTestServer({ environment });
+    const config = loadConfig({
+      NODE_ENV: 'test',
+      DATABASE_URL: server.databaseUrl,
+      LOG_LEVEL: 'silent',
+      ...environment,
+    });
+    const opened = await openEnvironmentDatabase(config, silentLogger);
+    const actor = { kind: 'operator' } as const;
+    const domains = await composeDomains(config, { logger: silentLogger, opened, actor, isCommand: true });
+    await domains.openKeys();
+    faulty.standIn?.fail(503);
+    expect(await domains.signingKeys.reseal()).toBeGreaterThan(0);
+    faulty.standIn?.fail(503);
+    const { knex } = domains.database;
+    expect(await resealServerSecrets({ knex, wrapper: domains.keyWrapper })).toBeGreaterThan(0);
+    await domains.close();
+    await server.close();
+    await faulty.close();
   });
 
   test('does not start, in one clear line and with nothing written, without what wrapped them', async () => {

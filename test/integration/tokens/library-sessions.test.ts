@@ -111,7 +111,7 @@ describe('sessions of the library on this store', () => {
     store = createPostgresArtifactStore({
       pool: testDatabase.database.pool,
       sealer: createAesSealer(randomBytes(32)),
-      userCodeKey: randomBytes(32),
+      userCodeKey: () => randomBytes(32),
       clock: Date.now,
     });
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });

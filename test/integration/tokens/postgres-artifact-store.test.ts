@@ -14,7 +14,8 @@ import { ageRotation } from '../../harness/rotations.ts';
 import { createAesSealer } from './aes-sealer.ts';
 
 const HOUR = 3_600;
-const keys = { sealer: createAesSealer(randomBytes(32)), userCodeKey: randomBytes(32) };
+const userCodeKey = randomBytes(32);
+const keys = { sealer: createAesSealer(randomBytes(32)), userCodeKey: () => userCodeKey };
 
 let testDatabase: TestDatabase;
 beforeAll(async () => {

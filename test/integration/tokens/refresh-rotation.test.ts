@@ -14,7 +14,8 @@ const HOUR = 3_600;
 /** Long, so that no machine is too slow to retry within it. */
 const LEEWAY = 60;
 const SKEW_MS = 45_000;
-const keys = { sealer: createAesSealer(randomBytes(32)), userCodeKey: randomBytes(32) };
+const userCodeKey = randomBytes(32);
+const keys = { sealer: createAesSealer(randomBytes(32)), userCodeKey: () => userCodeKey };
 
 /** Two nodes, each with its own connections, batches and clock. */
 let testDatabase: TestDatabase;

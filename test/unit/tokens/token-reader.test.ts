@@ -24,7 +24,7 @@ function heldStore() {
   const store = createPostgresArtifactStore({
     pool: runner,
     sealer: createAesSealer(randomBytes(32)),
-    userCodeKey: randomBytes(32),
+    userCodeKey: () => randomBytes(32),
     clock: () => 0,
     cache: {
       size: 100,
