@@ -74,7 +74,7 @@ describe('a request in hand', () => {
     await until('its connection is closed', inHand.isClosed);
   });
 
-  test('under Ctrl-C of npm start is answered too', async () => {
+  test('under Ctrl-C of npm start, which is the same, is answered too', async () => {
     const server = await started({ command: ['npm', 'start'] });
     const inHand = await requestInHand(server);
     server.signalGroup('SIGINT');
@@ -82,6 +82,7 @@ describe('a request in hand', () => {
     inHand.write(SECOND_PART);
     await until('the request is answered', () => inHand.heard().includes('"access_token":"'));
     await server.ended;
+    expect(server.output()).toContain('stopped');
     await noProcessLeft(folder.path);
   });
 });

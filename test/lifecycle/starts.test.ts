@@ -101,24 +101,16 @@ test('a second start keeps keys, tokens and what was registered', async () => {
   expect(body).toMatchObject({ active: true, client_id: demoClients.service.id });
 });
 
-test('a checkout and a data directory with spaces in their paths are as good as any', async () => {
+test('two run side by side on ports and data directories of their own, one from a path with spaces, whichever ends first', async () => {
   await withFolder('a folder with spaces', async (path) => {
-    const dataDirectory = join(path, 'data of it');
-    const server = await start({ checkout: copyCheckout(join(path, 'check out')), dataDirectory });
-    await server.ready();
-    await issueToken(server);
-    expect(await server.stop()).toEqual(IS_GOOD_END);
-  });
-});
-
-test('two of them run side by side on ports and data directories of their own, whichever ends first', async () => {
-  await withFolder('other', async (path) => {
-    const [first, second] = await Promise.all([start(), start({ dataDirectory: path })]);
+    const other = { checkout: copyCheckout(join(path, 'check out')), dataDirectory: join(path, 'data of it') };
+    const [first, second] = await Promise.all([start(), start(other)]);
     await Promise.all([first.ready(), second.ready()]);
     expect(await kidsOf(first)).not.toEqual(await kidsOf(second));
     expect(await first.stop()).toEqual(IS_GOOD_END);
     await noProcessLeft(folder.path);
     await issueToken(second);
+    expect(await second.stop()).toEqual(IS_GOOD_END);
   });
 });
 
@@ -146,15 +138,6 @@ test('with DATABASE_URL it uses that PostgreSQL and starts none', async () => {
   } finally {
     await database.close();
   }
-});
-
-test('npm start is the same, and Ctrl-C ends it', async () => {
-  const server = await start({ command: ['npm', 'start'] });
-  await server.ready();
-  await issueToken(server);
-  server.signalGroup('SIGINT');
-  await server.ended;
-  expect(server.output()).toContain('stopped');
 });
 
 describe('what hinders a start is told in one line, and nothing is left running', () => {
