@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { defaults, developmentDefaults, productionDefaults } from '../../config/defaults.ts';
 import { environmentSchema } from '../../src/config/config-schema.ts';
 import { demoSignIn } from '../../src/playground/index.ts';
+import { NODE_COMPILE_CACHE } from '../harness/compile-cache.ts';
 import { openTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { authorize } from '../harness/flows.ts';
 import { Person } from '../harness/person.ts';
@@ -54,7 +55,7 @@ async function runInOrder(
   for (const block of blocks) script.push(block, `printf '%s' '${end}'`);
   const bash = spawn('bash', ['-c', script.join('\n')], {
     cwd: options.folder,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, CHECKOUT, ...options.environment },
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, CHECKOUT, NODE_COMPILE_CACHE, ...options.environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const ended = new Promise<number | null>((resolve, reject) => {
