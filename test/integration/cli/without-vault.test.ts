@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createTestAccount, createTestClient, PASSWORD } from '../../harness/factories.ts';
 import { signInForTokens } from '../../harness/flows.ts';
@@ -95,6 +96,19 @@ test('what needs a key waits for Vault, and says in one line that it is silent',
     ]);
     expect(rotation).toEqual(outcome);
     expect(revocation).toEqual(outcome);
+  });
+  expect(await server.domains.signingKeys.list()).toEqual(before);
+});
+
+test('no key is made by who could not open the others', async () => {
+  const before = await server.domains.signingKeys.list();
+  const KEY_ENCRYPTION_KEY = randomBytes(32).toString('base64url');
+  const environment = { VAULT_ADDR: '', VAULT_TOKEN: '', VAULT_TRANSIT_KEY: '', KEY_ENCRYPTION_KEY };
+  const args = ['key', 'revoke', await kidOf('ES256', 'active'), '--now'];
+  expect(await tessera.run(args, { environment })).toEqual({
+    exitCode: 1,
+    stdout: '',
+    stderr: expect.stringMatching(/^error: VAULT_ADDR is not set and does not fit this database[^\n]*\n$/),
   });
   expect(await server.domains.signingKeys.list()).toEqual(before);
 });
