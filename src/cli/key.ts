@@ -43,6 +43,8 @@ export function addKeyCommands(program: Command): void {
 
   key
     .command('revoke <kid>')
+    // One name in 64 begins with a dash.
+    .allowUnknownOption()
     .description('take a key away from /jwks for good: what it signed is not valid any more')
     .option('--now', 'where it signs: let the announced key, or a new one, take its place at once')
     .action(async (kid: string, { now }: { now?: true }, command: Command) => {

@@ -100,6 +100,8 @@ describe('key revoke', () => {
 
   test('a key that nobody knows is refused', async () => {
     expect(await refusalOf(['key', 'revoke', 'nobody', '--now'])).toContain('there is no signing key nobody');
+    expect(await refusalOf(['key', 'revoke', '-a_name', '--now'])).toContain('there is no signing key -a_name');
+    expect(await tessera.run(['key', 'revoke', 'nobody', '--nwo'])).toMatchObject({ exitCode: 2 });
   });
 });
 
