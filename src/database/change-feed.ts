@@ -24,16 +24,26 @@ export type ChangeFeed = Readonly<{
   hear(channel: string, listener: MessageListener): void;
   /** Whether the connection on which messages come is there, and has answered of late. */
   isListening(): boolean;
+  /**
+   * Whether the revisions were looked at of late, by whatever connection: then every change that was committed more than
+   * 750 ms ago has been told to its listeners, its message lost or not.
+   */
+  isCurrent(): boolean;
   close(): Promise<void>;
 }>;
 
 const CHANNEL = 'tessera_changes';
 /**
  * How often the revisions are looked at. The look goes by the connection that listens and so proves it; one that is still
- * unanswered after this time is repeated by the pool. That keeps the promise of one second when a message was lost, and
- * when the connection was, for two short queries a second on each node.
+ * unanswered after this time is repeated by the pool. A change whose message was lost is so seen after twice this time at
+ * the latest, on a connection that has fallen silent as well: 300 ms before the promised second, for three short queries
+ * a second on each node.
  */
-const POLL_INTERVAL_MS = 500;
+const POLL_INTERVAL_MS = 350;
+/** What waits to be told of one topic by name; of more, everything is in doubt. Nobody changes so much by hand. */
+const MAX_WAITING_IDS = 100;
+/** After a look one is current for so long: until the next one has had time to answer, and below the promised second. */
+const CURRENT_MS = 750;
 /** A connection that gives no answer for so long (a firewall forgot it, the network is gone) is made again. */
 const ANSWER_TIMEOUT_MS = 2_000;
 /** A good-bye that a silent network swallows must not hold up the end. */
@@ -70,23 +80,64 @@ export async function announceChange(trx: Knex, topic: ChangeTopic, id?: string)
 
 type Revision = { topic: string; revision: string };
 
+/** What is still to be told of a topic; undefined among it: that anything may have changed. */
+type Telling = { waiting: Set<string | undefined>; done: Promise<void>; isRunning: boolean };
+
 /** @param url a direct connection: LISTEN does not survive a pooler in transaction mode */
 export function createChangeFeed(options: { url: string; knex: Knex; logger: Logger }): ChangeFeed {
   const { logger } = options;
   const listeners = new Map<string, ChangeListener[]>();
   const hearers = new Map<string, MessageListener>();
+  /** The revisions as their rows told them last, and nothing that a message claimed: anybody who may connect may notify. */
   const seen = new Map<string, number>();
+  /** How far messages without a gap have told on from there; what they claim is looked up by the next poll all the same. */
+  const claimed = new Map<string, number>();
+  const telling = new Map<string, Telling>();
+  let doubtedAt = Number.NEGATIVE_INFINITY;
   let client: pg.Client | undefined;
   /** The connection whose last look is under way. */
   let unanswered: pg.Client | undefined;
   /** Why the connection that listens is about to end, where it said so. */
   let fault: unknown;
   let healing: Promise<void> | undefined;
+  /** When the last look that was taken over began, on a clock that nobody sets. */
+  let lookedAt = Number.NEGATIVE_INFINITY;
   let isClosed = false;
   let reconnectTimer: NodeJS.Timeout | undefined;
   let pollTimer: NodeJS.Timeout | undefined;
 
-  async function tell(topic: string, id?: string): Promise<void> {
+  /** One at a time of each topic. What comes meanwhile gathers, so that a flood of messages is no flood of work. */
+  function tell(topic: string, id?: string): Promise<void> {
+    const current = telling.get(topic) ?? { waiting: new Set(), done: Promise.resolve(), isRunning: false };
+    telling.set(topic, current);
+    if (current.waiting.size >= MAX_WAITING_IDS) current.waiting = new Set([undefined]);
+    // Who is told that anything may have changed need not be told what.
+    if (id === undefined) current.waiting = new Set([undefined]);
+    else if (!current.waiting.has(undefined)) current.waiting.add(id);
+    if (!current.isRunning) {
+      current.isRunning = true;
+      current.done = tellAll(topic, current);
+    }
+    return current.done;
+  }
+
+  async function tellAll(topic: string, current: Telling): Promise<void> {
+    const hanging = new Set<Promise<void>>();
+    while (current.waiting.size > 0) {
+      const ids = current.waiting;
+      current.waiting = new Set();
+      for (const id of ids) {
+        // One that hangs, because a key can't be opened for the moment, must not hold up what is urgent.
+        const told: Promise<void> = tellOne(topic, id).finally(() => hanging.delete(told));
+        hanging.add(told);
+        await Promise.race([told, delay(POLL_INTERVAL_MS, undefined, { ref: false })]);
+      }
+    }
+    current.isRunning = false;
+    await Promise.all(hanging);
+  }
+
+  async function tellOne(topic: string, id: string | undefined): Promise<void> {
     for (const listener of listeners.get(topic) ?? []) {
       try {
         await listener(id);
@@ -99,20 +150,26 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
 
   async function takeOver(revisions: readonly Revision[]): Promise<void> {
     for (const { topic, revision } of revisions) {
-      if (seen.get(topic) === Number(revision)) continue;
+      // A lower one is news too: a message claimed more than there was, or a backup was restored.
+      if (!listeners.has(topic) || seen.get(topic) === Number(revision)) continue;
       seen.set(topic, Number(revision));
+      claimed.set(topic, Number(revision));
       await tell(topic);
     }
   }
 
   async function heal(): Promise<void> {
+    const startedAt = performance.now();
     await takeOver(await options.knex<Revision>('revisions').select('topic', 'revision'));
+    lookedAt = Math.max(lookedAt, startedAt);
   }
 
   async function healBy(connection: pg.Client): Promise<void> {
+    const startedAt = performance.now();
     const { rows } = await connection.query<Revision>('select topic, revision from revisions');
     if (unanswered === connection) unanswered = undefined;
     await takeOver(rows);
+    lookedAt = Math.max(lookedAt, startedAt);
   }
 
   /** By the connection that listens, or by the pool while there is none that answers. */
@@ -138,17 +195,25 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
   function received(message: string): void {
     const parsed = changeSchema.safeParse(message);
     if (!parsed.success) {
-      // Anybody who may connect may notify. What was meant is unknown: the revisions say whether anything has changed.
-      logger.warn({ length: message.length }, 'a message on the channel of changes was not understood');
-      heal().catch(() => undefined);
+      doubt(message);
       return;
     }
-    const change = parsed.data;
+    const { topic, revision, id } = parsed.data;
+    if (!listeners.has(topic)) return;
     // A gap means that a message was lost: then what it named is unknown, and everything of the topic is in doubt.
     // That a poll was there first is none.
-    const isNext = (seen.get(change.topic) ?? Number.NEGATIVE_INFINITY) >= change.revision - 1;
-    seen.set(change.topic, Math.max(change.revision, seen.get(change.topic) ?? 0));
-    void tell(change.topic, isNext ? change.id : undefined);
+    const reached = claimed.get(topic) ?? 0;
+    if (revision === reached + 1) claimed.set(topic, revision);
+    void tell(topic, revision <= reached + 1 ? id : undefined);
+  }
+
+  /** What was meant is unknown: the revisions say whether anything has changed. One look serves all that come in its time. */
+  function doubt(message: string): void {
+    const now = performance.now();
+    if (now - doubtedAt < POLL_INTERVAL_MS) return;
+    doubtedAt = now;
+    logger.warn({ length: message.length }, 'a message on the channel of changes was not understood');
+    poll().catch(() => undefined);
   }
 
   function messagesMayBeLost(): void {
@@ -226,6 +291,7 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
       hearers.set(channel, listener);
     },
     isListening: () => client !== undefined,
+    isCurrent: () => performance.now() - lookedAt < CURRENT_MS,
     async close() {
       isClosed = true;
       clearTimeout(reconnectTimer);

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Knex } from 'knex';
 import { announceChange, type ChangeFeed, createChangeFeed } from '../../../src/database/index.ts';
@@ -157,7 +159,120 @@ describe('a message that is no change', () => {
     await knex.raw('select pg_notify(?, ?)', ['tessera_changes', '{"topic":"of a newer version","revision":1}']);
     await announceChange(knex, 'clients', 'someone');
     await until('something is heard', () => heard.length > 0);
+    expect(heard).toEqual(['someone']);
+  });
+});
+
+describe('of messages that anybody may have sent', () => {
+  const notify = (message: unknown) => knex.raw('select pg_notify(?, ?)', ['tessera_changes', JSON.stringify(message)]);
+  /** In one transaction; `payload` is an expression in which `n` counts. */
+  const flood = (count: number, payload: string) =>
+    knex.raw(`select pg_notify('tessera_changes', ${payload}) from generate_series(1, ${count}) n`);
+  const setRevision = (topic: string, revision: number) =>
+    knex.raw(
+      `insert into revisions (topic, revision) values (?, ?)
+       on conflict (topic) do update set revision = excluded.revision`,
+      [topic, revision],
+    );
+
+  async function listener(logger?: Logger) {
+    const made = feed(undefined, logger);
+    const heard: (string | undefined)[] = [];
+    made.subscribe('clients', (id) => void heard.push(id));
+    await setRevision('clients', 7);
+    await made.start();
+    heard.length = 0;
+    return { made, heard };
+  }
+
+  test('a flood that means nothing costs a few looks and a few lines', async () => {
+    const recording = recordingLogger();
+    const { heard } = await listener(recording.logger);
+    let looks = 0;
+    knex.on('query', ({ sql }: { sql: string }) => {
+      if (/^select .* from "revisions"/.test(sql)) looks += 1;
+    });
+    const began = performance.now();
+    await flood(5_000, `'x' || n`);
+    await announceChange(knex, 'clients', 'someone');
+    await until('the change behind it is heard', () => heard.includes('someone'));
+    const intervals = 1 + Math.ceil((performance.now() - began) / 350);
+    expect(recording.lines.length).toBeGreaterThan(0);
+    expect(recording.lines.length).toBeLessThanOrEqual(intervals);
+    expect(looks).toBeLessThanOrEqual(intervals);
+  });
+
+  test('a flood that names a topic is taken over in a few turns, by one listener at a time', async () => {
+    const { made, heard } = await listener();
+    let [running, most, turns] = [0, 0, 0];
+    made.subscribe('keys', async () => {
+      turns += 1;
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise((resolve) => setImmediate(resolve));
+      running -= 1;
+    });
+    await flood(5_000, `json_build_object('topic', 'keys', 'revision', n, 'id', n::text)::text`);
+    await announceChange(knex, 'clients', 'someone');
+    await until('the change behind it is heard', () => heard.includes('someone'));
+    await until('all is taken over', () => running === 0);
+    expect(turns).toBeGreaterThan(0);
+    expect(turns).toBeLessThan(1_000);
+    expect(most).toBe(1);
+  });
+
+  test('who hangs in one turn does not miss the next', async () => {
+    const { made } = await listener();
+    let turns = 0;
+    made.subscribe('keys', () => {
+      turns += 1;
+      return new Promise<void>(() => undefined);
+    });
+    await announceChange(knex, 'keys', 'one');
+    await until('it hangs', () => turns === 1);
+    await announceChange(knex, 'keys', 'another');
+    await until('it is told of the other', () => turns === 2, SEEN_WITHIN_MS);
+  });
+
+  test('topics that nobody listens to leave nothing behind', async () => {
+    const { heard } = await listener();
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const heldMb = () => {
+      collect();
+      return process.memoryUsage().heapUsed / 1e6;
+    };
+    const before = heldMb();
+    await flood(5_000, `json_build_object('topic', repeat('x', 7500) || n, 'revision', 1)::text`);
+    await announceChange(knex, 'clients', 'someone');
+    await until('the change behind it is heard', () => heard.includes('someone'));
+    expect(heldMb() - before).toBeLessThan(15);
+  });
+
+  test('none hides a change whose own message is lost', async () => {
+    const { heard } = await listener();
+    await notify({ topic: 'clients', revision: 8, id: 'nobody' });
+    await until('it is heard', () => heard.includes('nobody'));
+    await setRevision('clients', 8);
+    await until('the change is seen', () => heard.includes(undefined), SEEN_WITHIN_MS);
+  });
+
+  test('none that claims a later revision hides the next change, nor its name', async () => {
+    const { heard } = await listener();
+    await notify({ topic: 'clients', revision: 1_000_000, id: 'nobody' });
+    await until('it is heard', () => heard.length > 0);
     expect(heard).toEqual([undefined]);
+    await announceChange(knex, 'clients', 'someone');
+    await until('the change is heard', () => heard.includes('someone'));
+  });
+
+  test('a revision that is lower than before is a change, too', async () => {
+    const { heard } = await listener();
+    await setRevision('clients', 3);
+    await until('it is seen', () => heard.length > 0, SEEN_WITHIN_MS);
+    expect(heard).toEqual([undefined]);
+    await announceChange(knex, 'clients', 'someone');
+    await until('the change is heard', () => heard.includes('someone'));
   });
 });
 
@@ -195,6 +310,29 @@ describe('a channel that is heard', () => {
     way.silence();
     await until('it is told', () => heard.length === 2);
     expect(listener.isListening()).toBe(false);
+    await way.cut();
+  });
+});
+
+describe('the feed is current', () => {
+  test('from its start on, and for less than a second after the revisions could last be looked at', async () => {
+    const listener = feed();
+    expect(listener.isCurrent()).toBe(false);
+    await listener.start();
+    expect(listener.isCurrent()).toBe(true);
+    await hideRevisions();
+    await until('it is not current', () => !listener.isCurrent());
+    await showRevisions();
+    await until('it is current', () => listener.isCurrent());
+  });
+
+  test('while its connection is silent, for the pool looks in its place', async () => {
+    const way = await openDatabaseWay(testDatabase.url);
+    const listener = feed(way.url);
+    await listener.start();
+    way.silence();
+    await until('it does not listen', () => !listener.isListening());
+    await until('it is current', () => listener.isCurrent());
     await way.cut();
   });
 });
