@@ -81,7 +81,9 @@ const signingAlgorithms = list
 
 const vaultAddress = text.refine((value) => {
   const url = URL.parse(value);
-  return url !== null && /^https?:$/.test(url.protocol) && url.username === '' && url.search === '' && url.hash === '';
+  if (url === null || !/^https?:$/.test(url.protocol)) return false;
+  // It is quoted in messages: nothing secret may stand in it.
+  return [url.username, url.password, url.search, url.hash].every((part) => part === '');
 }, 'wants the URL of Vault, such as https://vault.example.com:8200');
 /** Goes into paths of Vault's API as it is. */
 const vaultName = text.regex(/^[\w-]+(\/[\w-]+)*$/, 'wants a name of letters, digits, - and _');

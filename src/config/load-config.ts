@@ -149,6 +149,10 @@ function reportProductionFaults(given: Readonly<Record<string, string>>, faults:
     const want = 'wants 32 random bytes in base64url in production: it is never generated there';
     report(faults, 'KEY_ENCRYPTION_KEY', want);
   }
+  const vault = URL.parse(given.VAULT_ADDR ?? '');
+  if (vault?.protocol === 'http:' && !LOOPBACK_HOSTS.includes(vault.hostname)) {
+    report(faults, 'VAULT_ADDR', 'wants https in production, but for a Vault or its agent on loopback');
+  }
   if (Number(given.ARGON2_MEMORY_KIB ?? defaults.ARGON2_MEMORY_KIB) < LEAST_ARGON2_MEMORY_KIB) {
     const want = `wants at least ${LEAST_ARGON2_MEMORY_KIB} in production: less is for tests`;
     report(faults, 'ARGON2_MEMORY_KIB', want);

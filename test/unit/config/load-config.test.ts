@@ -238,14 +238,25 @@ describe('Vault', () => {
     expect(faultsOf({ ...vault, [name]: '' })).toEqual([expect.stringMatching(new RegExp(`^${name} wants`))]);
   });
 
-  test.each(['vault.example.com', 'https://user@vault.example.com', 'https://vault.example.com/?a=b'])(
-    'is at a plain URL, not at %s',
-    (address) => {
-      expect(faultsOf({ ...vault, VAULT_ADDR: address })).toEqual([
-        expect.stringMatching(/^VAULT_ADDR wants the URL of Vault/),
-      ]);
-    },
-  );
+  test.each([
+    'vault.example.com',
+    'https://user@vault.example.com',
+    'https://:hunter2@vault.example.com',
+    'https://vault.example.com/?a=b',
+  ])('is at a plain URL, not at %s', (address) => {
+    expect(faultsOf({ ...vault, VAULT_ADDR: address })).toEqual([
+      expect.stringMatching(/^VAULT_ADDR wants the URL of Vault/),
+    ]);
+  });
+
+  test('is told keys and its token by https alone in production, but on loopback', () => {
+    const at = (address: string) => ({ ...production, ...vault, VAULT_ADDR: address });
+    for (const address of ['http://vault.example.com:8200', 'http://10.0.0.1:8200', 'http://localhost.example.com']) {
+      expect(faultsOf(at(address))).toEqual([expect.stringMatching(/^VAULT_ADDR wants https in production/)]);
+      expect(faultsOf({ ...vault, VAULT_ADDR: address })).toEqual([]);
+    }
+    for (const host of ['localhost', '127.0.0.1', '[::1]']) expect(faultsOf(at(`http://${host}:8200`))).toEqual([]);
+  });
 });
 
 describe('files', () => {
