@@ -19,6 +19,8 @@ const accountId = identifier;
 const clientId = identifier;
 const grantId = identifier;
 const tokenKind = z.enum(['access', 'client_credentials', 'refresh']);
+const version = z.int().positive();
+const rotatingSecret = { name: z.enum(['cookie_key', 'dpop_nonce_secret']), version };
 const signingKey = { kid: identifier, algorithm: z.enum(SIGNING_ALGORITHMS) };
 
 function event<Type extends string, Members extends z.ZodRawShape>(type: Type, members: Members) {
@@ -53,7 +55,14 @@ export const auditEventSchema = z.discriminatedUnion('type', [
     scopes,
     resource: identifier.optional(),
   }),
-  event('token.refreshed', { clientId, accountId, grantId, scopes }),
+  event('token.refreshed', {
+    clientId,
+    accountId,
+    grantId,
+    scopes,
+    /** The parent was rotated a moment ago, within the leeway: a retry, or a thief who was quick. */
+    isRetry: z.literal(true).optional(),
+  }),
   event('token.reuse_detected', { clientId, accountId: accountId.optional(), grantId: grantId.optional() }),
   event('code.reuse_detected', { clientId, accountId: accountId.optional(), grantId: grantId.optional() }),
   event('token.revoked', {
@@ -87,7 +96,10 @@ export const auditEventSchema = z.discriminatedUnion('type', [
   event('account.enabled', { accountId }),
   event('account.deleted', { accountId }),
   event('account.password_set', { accountId }),
-  event('secret.rotated', { name: z.enum(['cookie_key', 'dpop_nonce_secret']) }),
+  event('secret.announced', rotatingSecret),
+  event('secret.rotated', rotatingSecret),
+  event('secret.removed', rotatingSecret),
+  event('secret.resealed', { name: identifier, version }),
   event('key.created', signingKey),
   event('key.imported', signingKey),
   event('key.activated', signingKey),

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { resealServerSecrets, type SigningKeys } from '../keys/index.ts';
 import { AppError } from '../errors.ts';
+import type { SigningKeys } from '../keys/index.ts';
 import { printAnswer, toLines, toTable } from './answer.ts';
 import { addCommandGroup } from './command-group.ts';
 import { withDomains, withKeys } from './open-domains.ts';
@@ -74,9 +74,9 @@ export function addKeyCommands(program: Command): void {
     .command('reseal')
     .description('seal every key and secret anew under the newest key-encryption key, so that older ones can go')
     .action(async (_: object, command: Command) => {
-      const json = await withKeys(async ({ signingKeys, keyWrapper, database }) => ({
+      const json = await withKeys(async ({ signingKeys, serverSecrets }) => ({
         signing_keys: await signingKeys.reseal(),
-        server_secrets: await resealServerSecrets({ knex: database.knex, wrapper: keyWrapper }),
+        server_secrets: await serverSecrets.reseal(),
       }));
       printAnswer(command, { json, text: toLines(json) });
     });

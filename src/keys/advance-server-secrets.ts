@@ -14,6 +14,7 @@ import {
 } from './server-secret-store.ts';
 
 type Dependencies = Readonly<{ knex: Knex; wrapper: KeyWrapper; audit: Pick<Audit, 'recordWithin'> }>;
+type NewRotatingSecret = NewServerSecret & Readonly<{ name: RotatingSecretName }>;
 type Policies = ReadonlyMap<RotatingSecretName, ServerSecretPolicy>;
 
 /**
@@ -30,11 +31,11 @@ export async function advanceServerSecrets(dependencies: Dependencies, policies:
   }
   // Whoever wraps may be far away and a lock must be short: made outside the transaction, and thrown away where another
   // node was faster.
-  const made: NewServerSecret[] = [];
+  const made: NewRotatingSecret[] = [];
   for (const [name, { announce }] of due) {
-    if (announce !== undefined) made.push(await makeServerSecret(wrapper, name, announce));
+    if (announce !== undefined) made.push({ ...(await makeServerSecret(wrapper, name, announce)), name });
   }
-  if (made.length > 0) await knex.transaction((trx) => announceAll(trx, policies, made));
+  if (made.length > 0) await knex.transaction((trx) => announceAll(trx, policies, audit, made));
 }
 
 async function promoteAndRemove(trx: Knex, policies: Policies, audit: Dependencies['audit']): Promise<void> {
@@ -43,21 +44,30 @@ async function promoteAndRemove(trx: Knex, policies: Policies, audit: Dependenci
   for (const [name, { promote, remove }] of await readDueSteps(trx, policies)) {
     if (promote !== undefined) {
       await promoteServerSecret(trx, name, promote);
-      await audit.recordWithin(trx, { type: 'secret.rotated', name });
+      await audit.recordWithin(trx, { type: 'secret.rotated', name, version: promote });
     }
-    for (const version of remove) await deleteServerSecret(trx, name, version);
+    for (const version of remove) {
+      await deleteServerSecret(trx, name, version);
+      await audit.recordWithin(trx, { type: 'secret.removed', name, version });
+    }
     isChanged ||= promote !== undefined || remove.length > 0;
   }
   if (isChanged) await announceChange(trx, 'keys');
 }
 
-async function announceAll(trx: Knex, policies: Policies, made: readonly NewServerSecret[]): Promise<void> {
+async function announceAll(
+  trx: Knex,
+  policies: Policies,
+  audit: Dependencies['audit'],
+  made: readonly NewRotatingSecret[],
+): Promise<void> {
   await lockServerSecrets(trx);
   const due = await readDueSteps(trx, policies);
-  const wanted = made.filter((secret) =>
-    [...due].some(([name, { announce }]) => name === secret.name && announce === secret.version),
-  );
-  for (const secret of wanted) await announceServerSecret(trx, secret);
+  const wanted = made.filter(({ name, version }) => due.get(name)?.announce === version);
+  for (const secret of wanted) {
+    await announceServerSecret(trx, secret);
+    await audit.recordWithin(trx, { type: 'secret.announced', name: secret.name, version: secret.version });
+  }
   if (wanted.length > 0) await announceChange(trx, 'keys');
 }
 

@@ -6,7 +6,6 @@
 export { developmentKeyEncryptionKey } from './development-key.ts';
 export { keyCheckSeconds } from './key-policy.ts';
 export { createKeyWrapper, type KeyWrapper } from './key-wrapper.ts';
-export { resealServerSecrets } from './reseal-server-secrets.ts';
 export {
   createServerSecrets,
   openServerSecrets,

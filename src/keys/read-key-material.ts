@@ -14,6 +14,10 @@ const ALGORITHMS: Readonly<Record<string, readonly SigningAlgorithm[]>> = {
   ed25519: ['EdDSA'],
 };
 
+/** FIPS 186-5, section 5.4: 2^16 < e < 2^256, and odd, as any that has an inverse is. */
+const LEAST_RSA_EXPONENT = 65_537n;
+const RSA_EXPONENT_BOUND = 2n ** 256n;
+
 /**
  * Reads one private key: PEM (PKCS #8, PKCS #1 or SEC 1), a JWK, or a JWKS with one key in it.
  *
@@ -28,6 +32,10 @@ export function readKeyMaterial(text: string, wantedAlgorithm?: string): KeyMate
   if (possible === undefined) return refuse(`wants an RSA, P-256 or Ed25519 key, not ${type}`);
   if ((key.asymmetricKeyDetails?.modulusLength ?? RSA_MODULUS_BITS) < RSA_MODULUS_BITS) {
     return refuse(`wants an RSA key of at least ${RSA_MODULUS_BITS} bits`);
+  }
+  const { publicExponent = LEAST_RSA_EXPONENT } = key.asymmetricKeyDetails ?? {};
+  if (publicExponent < LEAST_RSA_EXPONENT || publicExponent >= RSA_EXPONENT_BOUND) {
+    return refuse(`wants an RSA key whose public exponent is at least ${LEAST_RSA_EXPONENT}, and below 2^256`);
   }
   const named = wantedAlgorithm ?? alg ?? possible[0];
   const algorithm = possible.find((candidate) => candidate === named);

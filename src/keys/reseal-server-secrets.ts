@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import type { Audit } from '../audit/index.ts';
 import type { KeyWrapper } from './key-wrapper.ts';
 import { unwrapServerSecret, wrapServerSecret } from './server-secret.ts';
 import { lockServerSecrets, readServerSecrets, replaceWrappedSecret } from './server-secret-store.ts';
@@ -10,7 +11,12 @@ import { lockServerSecrets, readServerSecrets, replaceWrappedSecret } from './se
  * @returns how many
  * @throws {AppError} as the wrapper does; `server_error` where a row was altered
  */
-export async function resealServerSecrets({ knex, wrapper }: { knex: Knex; wrapper: KeyWrapper }): Promise<number> {
+export async function resealServerSecrets(dependencies: {
+  knex: Knex;
+  wrapper: KeyWrapper;
+  audit: Pick<Audit, 'recordWithin'>;
+}): Promise<number> {
+  const { knex, wrapper, audit } = dependencies;
   const secrets = await readServerSecrets(knex);
   // Outside the transaction: who wraps may be far away and a lock must be short.
   const rewrapped = await Promise.all(
@@ -23,7 +29,11 @@ export async function resealServerSecrets({ knex, wrapper }: { knex: Knex; wrapp
   return knex.transaction(async (trx) => {
     await lockServerSecrets(trx);
     let count = 0;
-    for (const { before, anew } of rewrapped) count += await replaceWrappedSecret(trx, before, anew);
+    for (const { before, anew } of rewrapped) {
+      if ((await replaceWrappedSecret(trx, before, anew)) === 0) continue;
+      await audit.recordWithin(trx, { type: 'secret.resealed', name: anew.name, version: anew.version });
+      count += 1;
+    }
     return count;
   });
 }

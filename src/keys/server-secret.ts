@@ -5,8 +5,9 @@ import type { KeyWrapper } from './key-wrapper.ts';
 import type { NewServerSecret } from './server-secret-store.ts';
 
 /**
- * What the server keeps for itself. Two of them rotate: what they sign is short-lived, and the versions before can go on
- * verifying until it has expired. The others stay for as long as the database does:
+ * What the server keeps for itself. The first version makes all of these, so one that is missing in a database in use was
+ * lost; what a later version adds is to be told from them. Two of them rotate: what they sign is short-lived, and the
+ * versions before can go on verifying until it has expired. The others stay for as long as the database does:
  * - `artifact_key` seals rows that live up to a year; each context has a key of its own derived from it, so that none wears out.
  * - `user_code_key` finds rows by HMAC: under another key they would not be found.
  * - `pseudonym_key` counts attempts by HMAC: under another key whoever guesses passwords would begin anew.

@@ -5,6 +5,7 @@ import { announceChange } from '../database/index.ts';
 import { AppError } from '../errors.ts';
 import { advanceServerSecrets } from './advance-server-secrets.ts';
 import type { KeyWrapper } from './key-wrapper.ts';
+import { resealServerSecrets } from './reseal-server-secrets.ts';
 import { createSealer, type Sealer } from './sealer.ts';
 import {
   makeServerSecret,
@@ -20,6 +21,7 @@ import {
   readServerSecrets,
   type StoredServerSecret,
 } from './server-secret-store.ts';
+import { readSigningKeys } from './signing-key-store.ts';
 
 /** What all nodes on one database share and nobody else knows. Each is 32 random bytes; prints as nothing. */
 export type ServerSecrets = Readonly<{
@@ -42,9 +44,10 @@ export type ServerSecrets = Readonly<{
 /** The server's secrets on one node, as they rotate on all of them. */
 export type RotatingServerSecrets = Readonly<{
   /**
-   * Opens the secrets, and makes those that are missing. Nodes that start at once end with the same ones.
+   * Opens the secrets, and makes them where the database is new. Nodes that start at once end with the same ones.
    *
-   * @throws {AppError} as `reload` does, before anything is written
+   * @throws {AppError} as `reload` does, and `server_error` where one is missing in a database that has signing keys;
+   *   before anything is written
    */
   ensure(): Promise<void>;
   /** As they were at the last `ensure` or `reload`. */
@@ -57,6 +60,8 @@ export type RotatingServerSecrets = Readonly<{
   reload(): Promise<void>;
   /** Does what is due by the policy, by the database's clock, on any number of nodes at once. @throws as the wrapper does */
   advance(): Promise<void>;
+  /** Wraps every one anew, under the newest key-encryption key. @returns how many @throws as `reload` does */
+  reseal(): Promise<number>;
 }>;
 
 /** After the cookies that a key has signed have expired: room for clocks that are apart. */
@@ -89,7 +94,7 @@ export function createServerSecrets(dependencies: {
   }
 
   async function ensure(): Promise<void> {
-    const missing = missingIn(await open(await readServerSecrets(knex)));
+    const { missing } = await openStored(knex, open);
     if (missing.length > 0) {
       const made = await Promise.all(missing.map((name) => makeServerSecret(wrapper, name, 1)));
       await knex.transaction(async (trx) => {
@@ -114,6 +119,7 @@ export function createServerSecrets(dependencies: {
       return loading;
     },
     advance: () => advanceServerSecrets(dependencies, rotationPolicies(policy)),
+    reseal: () => resealServerSecrets(dependencies),
   });
 }
 
@@ -136,14 +142,14 @@ function rotationPolicies({
 /**
  * Opens the server's secrets, and writes nothing. Undefined while some are yet to be made.
  *
- * @throws {AppError} as `reload` does
+ * @throws {AppError} as `ensure` does
  */
 export async function openServerSecrets(dependencies: {
   knex: Knex;
   wrapper: KeyWrapper;
 }): Promise<ServerSecrets | undefined> {
-  const opened = await createOpener(dependencies.wrapper)(await readServerSecrets(dependencies.knex));
-  return missingIn(opened).length === 0 ? toServerSecrets(opened) : undefined;
+  const { opened, missing } = await openStored(dependencies.knex, createOpener(dependencies.wrapper));
+  return missing.length === 0 ? toServerSecrets(opened) : undefined;
 }
 
 type OpenedVersion = Readonly<{ stored: StoredServerSecret; value: Buffer }>;
@@ -168,6 +174,29 @@ function createOpener(wrapper: KeyWrapper) {
   };
 }
 
+/** What is stored, and what is yet to be made. @throws {AppError} as `ensure` does */
+async function openStored(
+  knex: Knex,
+  open: ReturnType<typeof createOpener>,
+): Promise<{ opened: OpenedSecrets; missing: ServerSecretName[] }> {
+  // Read first: a start makes secrets before keys, so that one which is missing beside a key was lost, not yet to be made.
+  const isInUse = (await readSigningKeys(knex)).length > 0;
+  const opened = await open(await readServerSecrets(knex));
+  const missing = SERVER_SECRET_NAMES.filter((name) => !opened.has(name));
+  if (isInUse && missing.length > 0) throw lost(missing);
+  return { opened, missing };
+}
+
+/** Another one in its place would be worse than no start: every pairwise `sub` would change, sealed rows never open. */
+function lost(names: readonly ServerSecretName[]): AppError {
+  return new AppError({
+    code: 'server_error',
+    message:
+      `the table server_secrets has lost ${names.join(', ')}: restore it from a backup; ` +
+      'nothing was changed, and none is made anew, as what hangs on it would be lost',
+  });
+}
+
 function identityOf({ name, version }: StoredServerSecret): string {
   return `${name} ${version}`;
 }
@@ -175,10 +204,6 @@ function identityOf({ name, version }: StoredServerSecret): string {
 function rankOf({ activatedAt, retiredAt }: StoredServerSecret): number {
   if (activatedAt === undefined) return 1;
   return retiredAt === undefined ? 0 : 2;
-}
-
-function missingIn(opened: OpenedSecrets): ServerSecretName[] {
-  return SERVER_SECRET_NAMES.filter((name) => !opened.has(name));
 }
 
 function toServerSecrets(opened: OpenedSecrets): ServerSecrets {

@@ -1,4 +1,4 @@
-import type { JWK } from 'jose';
+import { calculateJwkThumbprint, type JWK } from 'jose';
 import { advanceSigningKeys } from './advance-signing-keys.ts';
 import type { KeyDependencies } from './change-signing-keys.ts';
 import { type Import, importSigningKey } from './import-signing-key.ts';
@@ -18,7 +18,12 @@ type SigningKeySet = Readonly<{
   algorithms: readonly SigningAlgorithm[];
 }>;
 
-type ListedSigningKey = SigningKey & Readonly<{ nextStep: NextStep | undefined }>;
+type ListedSigningKey = Omit<SigningKey, 'publicJwk'> &
+  Readonly<{
+    /** Undefined: what stands in the table is not the public part of the key that the row names. */
+    publicJwk: JWK | undefined;
+    nextStep: NextStep | undefined;
+  }>;
 
 export type SigningKeys = Readonly<{
   /**
@@ -56,6 +61,13 @@ export type SigningKeys = Readonly<{
 /** In the order in which the signer takes them: a node that can't open the active key must not use an unannounced one. */
 const PUBLISHED = ['active', 'retired', 'next'] as const;
 
+/** Who can write to the table can't have another key taken for the one that the row names. */
+async function isPublicPartOf({ kid, algorithm, publicJwk }: SigningKey): Promise<boolean> {
+  if (publicJwk.kid !== kid || publicJwk.alg !== algorithm) return false;
+  // A thumbprint is of a whole key alone.
+  return kid === (await calculateJwkThumbprint(publicJwk).catch(() => undefined));
+}
+
 /** The signing keys of all nodes on one database. */
 export function createSigningKeys(dependencies: KeyDependencies): SigningKeys {
   const ring = createKeyRing(dependencies.wrapper);
@@ -85,10 +97,13 @@ export function createSigningKeys(dependencies: KeyDependencies): SigningKeys {
 
   async function list(): Promise<ListedSigningKey[]> {
     const keys = await readSigningKeys(dependencies.knex);
-    return keys.map((key) => {
-      const { version, sealedPrivateJwk, dataKey, ...shown } = key;
-      return { ...shown, nextStep: nextStepOf(dependencies.policy, key, keys) };
-    });
+    return Promise.all(
+      keys.map(async (key) => {
+        const { version, sealedPrivateJwk, dataKey, publicJwk, ...shown } = key;
+        const nextStep = nextStepOf(dependencies.policy, key, keys);
+        return { ...shown, publicJwk: (await isPublicPartOf(key)) ? publicJwk : undefined, nextStep };
+      }),
+    );
   }
 
   return Object.freeze({

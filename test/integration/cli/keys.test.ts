@@ -6,7 +6,14 @@ import { calculateJwkThumbprint, exportJWK } from 'jose';
 import { freshFolder } from '../../harness/fresh-folder.ts';
 import { openShared } from './command-line.ts';
 
-type Listed = { kid: string; alg: string; state: string; next_step: string | null; next_step_at: string | null };
+type Listed = {
+  kid: string;
+  alg: string;
+  state: string;
+  next_step: string | null;
+  next_step_at: string | null;
+  public_jwk: object | null;
+};
 
 let tessera: Awaited<ReturnType<typeof openShared>>;
 beforeAll(async () => {
@@ -71,7 +78,7 @@ test('key list tells what will happen to each key, and when', async () => {
 
 test('key list tells of a public part that is not that of its key, and does not show it', async () => {
   const { knex } = tessera.domains.database;
-  const kid = await activeKid();
+  const kid = await kidOf('ES256', 'active');
   const { public_jwk } = await knex('signing_keys').where({ kid }).first();
   await knex('signing_keys')
     .where({ kid })

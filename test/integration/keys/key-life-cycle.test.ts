@@ -81,6 +81,27 @@ describe('the life cycle of a key', () => {
     expect(await revision()).toBe(before);
   });
 
+  test('what needs no new key is done while nothing can be wrapped; what can not be made is told and made later', async () => {
+    const local = createKeyWrapper({ keyEncryptionKeys: [nodes.keyEncryptionKey] });
+    let isAway = false;
+    const wrap: typeof local.wrap = (dataKey, context) => {
+      if (isAway) throw new Error('away');
+      return local.wrap(dataKey, context);
+    };
+    const keys = nodes.node({ wrapper: { ...local, wrap } });
+    await keys.ensure();
+    await nodes.pass(90 * HOUR);
+    await keys.rotate({ algorithm: 'ES256' });
+    expect(await nodes.states()).toEqual(['ES256 active', 'ES256 next', 'RS256 active']);
+    await nodes.pass(14 * HOUR);
+    isAway = true;
+    await expect(keys.advance()).rejects.toThrow('away');
+    expect(await nodes.states()).toEqual(['ES256 active', 'ES256 retired', 'RS256 active']);
+    isAway = false;
+    await keys.advance();
+    expect(await nodes.states()).toEqual(['ES256 active', 'ES256 retired', 'RS256 active', 'RS256 next']);
+  });
+
   test('an algorithm that is added to a running fleet signs only after its announcement', async () => {
     await nodes.node().ensure();
     const keys = nodes.node({ policy: { algorithms: ['RS256', 'ES256', 'PS256', 'EdDSA'] } });

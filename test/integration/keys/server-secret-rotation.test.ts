@@ -7,7 +7,6 @@ import {
   createServerSecrets,
   type KeyWrapper,
   type RotatingServerSecrets,
-  resealServerSecrets,
 } from '../../../src/keys/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { silentLogger } from '../../harness/loggers.ts';
@@ -26,12 +25,19 @@ afterEach(() => testDatabase.close());
 
 const localWrapper = (...keyEncryptionKeys: Buffer[]) => createKeyWrapper({ keyEncryptionKeys });
 
+type NodeOptions = { wrapper?: KeyWrapper; rotatesCookieKeys?: boolean; knex?: TestDatabase['database']['knex'] };
+
 /** The secrets as one node has them, whose own clock is never asked. */
-async function node(
-  options: { wrapper?: KeyWrapper; rotatesCookieKeys?: boolean; knex?: TestDatabase['database']['knex'] } = {},
-): Promise<RotatingServerSecrets> {
+async function node(options: NodeOptions = {}): Promise<RotatingServerSecrets> {
+  const secrets = closedNode(options);
+  await secrets.ensure();
+  return secrets;
+}
+
+/** A node that has opened none of them yet. */
+function closedNode(options: NodeOptions): RotatingServerSecrets {
   const knex = options.knex ?? testDatabase.database.knex;
-  const secrets = createServerSecrets({
+  return createServerSecrets({
     knex,
     wrapper: options.wrapper ?? localWrapper(keyEncryptionKey),
     audit: createAudit({ knex, clock: Date.now, logger: silentLogger }),
@@ -42,8 +48,6 @@ async function node(
       rotatesCookieKeys: options.rotatesCookieKeys ?? true,
     },
   });
-  await secrets.ensure();
-  return secrets;
 }
 
 /** As if so many seconds had passed for the database. */
@@ -66,7 +70,10 @@ async function versions(name: string): Promise<string[]> {
 }
 
 const rows = () => testDatabase.database.knex('server_secrets').orderBy(['name', 'version']);
-const events = () => testDatabase.database.knex('audit_events').where({ type: 'secret.rotated' });
+const events = async (type: string) => {
+  const recorded = await testDatabase.database.knex('audit_events').where({ type }).orderBy('id');
+  return recorded.map(({ details }) => `${details.name} ${details.version}`).sort();
+};
 const revision = async () =>
   Number((await testDatabase.database.knex('revisions').where({ topic: 'keys' }).first())?.revision ?? 0);
 
@@ -98,6 +105,7 @@ describe('a secret that rotates', () => {
     await secrets.reload();
     expect(await versions('cookie_key')).toEqual(['2 active']);
     expect(secrets.current().cookieKeys).toEqual([next]);
+    expect(await events('secret.removed')).toEqual(['cookie_key 1', 'dpop_nonce_secret 1']);
   });
 
   test('does not take over before it was announced for long enough, however late the announcement came', async () => {
@@ -125,7 +133,8 @@ describe('a secret that rotates', () => {
     const before = await revision();
     await Promise.all(nodes.map((secrets) => secrets.advance()));
     expect(await versions('cookie_key')).toEqual(['1 retired', '2 active']);
-    expect((await events()).map(({ details }) => details.name).sort()).toEqual(['cookie_key', 'dpop_nonce_secret']);
+    expect(await events('secret.announced')).toEqual(['cookie_key 2', 'dpop_nonce_secret 2']);
+    expect(await events('secret.rotated')).toEqual(['cookie_key 2', 'dpop_nonce_secret 2']);
     // The old nonce secret went with one of them, or goes with the next.
     expect((await revision()) - before).toBeLessThanOrEqual(2);
     await Promise.all(nodes.map((secrets) => secrets.reload()));
@@ -212,9 +221,9 @@ describe('sealing the secrets anew', () => {
     await pass(ROTATION_SECONDS);
     await secrets.advance();
     await secrets.reload();
-    const { knex } = testDatabase.database;
     const before = await rows();
-    expect(await resealServerSecrets({ knex, wrapper: localWrapper(newer, keyEncryptionKey) })).toBe(before.length);
+    expect(await closedNode({ wrapper: localWrapper(newer, keyEncryptionKey) }).reseal()).toBe(before.length);
+    expect(await events('secret.resealed')).toEqual(before.map(({ name, version }) => `${name} ${version}`).sort());
     const after = await rows();
     for (const [index, row] of after.entries()) {
       const { wrapped_secret, key_encryption_key_id, ...rest } = before[index];
@@ -236,11 +245,12 @@ describe('sealing the secrets anew', () => {
     await knex('server_secrets').where({ name: 'user_code_key' }).update({ wrapped_secret });
     const before = await rows();
     const wrapper = localWrapper(newer, keyEncryptionKey);
-    await expect(resealServerSecrets({ knex, wrapper })).rejects.toMatchObject({ code: 'server_error' });
-    await expect(resealServerSecrets({ knex, wrapper: localWrapper(newer) })).rejects.toMatchObject({
+    await expect(closedNode({ wrapper }).reseal()).rejects.toMatchObject({ code: 'server_error' });
+    await expect(closedNode({ wrapper: localWrapper(newer) }).reseal()).rejects.toMatchObject({
       code: 'configuration',
     });
     expect(await rows()).toEqual(before);
+    expect(await events('secret.resealed')).toEqual([]);
   });
 });
 

@@ -232,6 +232,28 @@ describe('what stands in the database', () => {
     expect(await node().load()).toEqual(before);
   });
 
+  test('a public key that somebody puts there is not listed as the one that the row names', async () => {
+    await node().ensure();
+    const { knex } = testDatabase.database;
+    const listed = async () => (await node().list()).map(({ algorithm, publicJwk }) => [algorithm, publicJwk?.kid]);
+    const [first, second] = await node().list();
+    expect(await listed()).toEqual([first, second].map((key) => [key?.algorithm, key?.kid]));
+    const where = { kid: first?.kid };
+    for (const public_jwk of [
+      { ...second?.publicJwk, kid: first?.kid, alg: first?.algorithm },
+      { ...first?.publicJwk, alg: 'none' },
+      { ...first?.publicJwk, kid: 'other' },
+      { kid: first?.kid, alg: first?.algorithm, kty: 'EC' },
+      {},
+    ]) {
+      await knex('signing_keys').where(where).update({ public_jwk });
+      expect(await listed()).toEqual([
+        [first?.algorithm, undefined],
+        [second?.algorithm, second?.kid],
+      ]);
+    }
+  });
+
   test('the list for people has no private part', async () => {
     await node().ensure();
     const text = JSON.stringify(await node().list());

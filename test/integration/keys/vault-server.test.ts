@@ -3,7 +3,6 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { composeDomains, openEnvironmentDatabase } from '../../../src/compose/index.ts';
 import { loadConfig } from '../../../src/config/index.ts';
 import { announceChange, openDatabase } from '../../../src/database/index.ts';
-import { resealServerSecrets } from '../../../src/keys/index.ts';
 import type { VaultSettings } from '../../../src/keys/vault-transit.ts';
 import { createServiceClient, createTestApi } from '../../harness/factories.ts';
 import { recordingLogger, silentLogger } from '../../harness/loggers.ts';
@@ -142,8 +141,7 @@ describe('a server whose keys Vault has wrapped', () => {
     faulty.standIn?.fail(503);
     expect(await domains.signingKeys.reseal()).toBeGreaterThan(0);
     faulty.standIn?.fail(503);
-    const { knex } = domains.database;
-    expect(await resealServerSecrets({ knex, wrapper: domains.keyWrapper })).toBeGreaterThan(0);
+    expect(await domains.serverSecrets.reseal()).toBeGreaterThan(0);
     await domains.close();
     await server.close();
     await faulty.close();
@@ -176,7 +174,7 @@ describe('who keeps the key-encryption key can change:', () => {
   /** As `tessera key reseal` does it, in the environment of a server. */
   async function reseal({ domains }: TestServer): Promise<void> {
     await domains.signingKeys.reseal();
-    await resealServerSecrets({ knex: domains.database.knex, wrapper: domains.keyWrapper });
+    await domains.serverSecrets.reseal();
   }
 
   /** The next node of a database, in another environment; what was issued and kept has to be good there. */

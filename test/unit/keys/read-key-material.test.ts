@@ -60,7 +60,16 @@ describe('what is no such key is refused, with the reason', () => {
     passphrase: 'secret',
   }) as string;
 
+  const bare = rsa.privateKey.export({ format: 'jwk' });
+  const cubed = generateKeyPairSync('rsa', { modulusLength: 2048, publicExponent: 3 });
+
   test.each([
+    [
+      'an RSA key that signs as it was told',
+      JSON.stringify({ ...bare, e: 'AQ', d: 'AQ', dp: 'AQ', dq: 'AQ' }),
+      /exponent/,
+    ],
+    ['an RSA key with a small exponent', pem(cubed.privateKey, 'pkcs8'), /exponent is at least 65537/],
     ['an RSA key that is too short', pem(short.privateKey, 'pkcs8'), /at least 2048 bits/],
     ['another curve', pem(p384.privateKey, 'sec1'), /not ec secp384r1/],
     ['a key of another use', pem(x25519.privateKey, 'pkcs8'), /not x25519/],
