@@ -1,5 +1,6 @@
 import { type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { type Audit, type AuditEvent, auditContextOf } from '../audit/index.ts';
+import { isRotationRetry } from './refresh-rotation.ts';
 
 type Token = { clientId?: string | undefined; accountId?: string | undefined; grantId?: string | undefined };
 type TokenKind = Extract<AuditEvent, { type: 'token.issued' }>['kind'];
@@ -51,7 +52,8 @@ export async function settleAudit(context: KoaContextWithOIDC, next: () => Promi
   await Promise.all(pending.get(context.req) ?? []);
 }
 
-function issued({ oidc }: KoaContextWithOIDC): AuditEvent[] {
+function issued(context: KoaContextWithOIDC): AuditEvent[] {
+  const { oidc } = context;
   const { AccessToken, ClientCredentials, RefreshToken, RotatedRefreshToken } = oidc.entities;
   const isRefresh = oidc.params?.grant_type === 'refresh_token';
   const access = AccessToken ?? ClientCredentials;
@@ -60,7 +62,9 @@ function issued({ oidc }: KoaContextWithOIDC): AuditEvent[] {
   const scopes = [...access.scopes];
   if (isRefresh && AccessToken !== undefined) {
     const { accountId, grantId } = AccessToken;
-    return accountId && grantId ? [{ type: 'token.refreshed', clientId, accountId, grantId, scopes }] : [];
+    if (!accountId || !grantId) return [];
+    const retry = isRotationRetry(context) ? { isRetry: true as const } : {};
+    return [{ type: 'token.refreshed', clientId, accountId, grantId, scopes, ...retry }];
   }
   const events: AuditEvent[] = [
     {

@@ -48,6 +48,7 @@ export function rotatingAdapter(adapter: Adapter, store: ArtifactStore, leewaySe
         case 'rotated':
           return;
         case 'retried':
+          retries.add(context.req);
           successors.set(context.req, result.successor);
           return;
         case 'reused':

@@ -4,9 +4,14 @@ import type { StoredRow } from './artifact-row.ts';
 /**
  * What was read serves for so long, counted from before it was read. It is the answer to every message that is lost, on a
  * connection that has fallen silent as well: whoever is answered from here is answered by what was true less than a second
- * ago, with a tenth of it left for the way to the caller.
+ * ago, with three tenths of it left for a busy machine and the way to the caller.
  */
-export const MAX_AGE_MS = 900;
+export const MAX_AGE_MS = 700;
+/**
+ * Keys that are remembered as dropped while one look is under way; beyond it, what the look finds is not remembered. A
+ * healthy node ends fewer in that time, and anybody who may connect to the database may send such messages.
+ */
+const MAX_DROPPED = 5_000;
 
 /**
  * Living tokens, grants and sessions as they were read, for the verification of tokens and nothing else. Tokens and grants
@@ -95,7 +100,10 @@ export function createArtifactCache(options: { size: number; isHeard(): boolean;
       }
       for (const key of keys) {
         entries.delete(key);
-        for (const reading of readings) reading.dropped?.add(key);
+        for (const reading of readings) {
+          if (reading.dropped !== undefined && reading.dropped.size < MAX_DROPPED) reading.dropped.add(key);
+          else reading.dropped = undefined;
+        }
       }
     },
     counts: () => ({ hits, misses }),

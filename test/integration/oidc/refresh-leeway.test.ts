@@ -407,3 +407,17 @@ test('a node that dies between rotating and answering has lost nothing: a retry 
     folder.remove();
   }
 });
+
+test('a retry is told from the refresh before it in the audit trail, and no other refresh is', async () => {
+  const client = await publicClient();
+  const { parent } = await signedIn(client);
+  const { refresh_token } = await refreshed(client, parent);
+  await refreshed(client, parent, addressOf(1));
+  await refreshed(client, refresh_token);
+  const told = await until('all three are recorded', async () => {
+    const events = await nodes[0].domains.audit.tail({ limit: 200, types: ['token.refreshed'] });
+    const own = events.filter(({ clientId }) => clientId === client.id);
+    return own.length === 3 && own.map(({ details }) => 'isRetry' in (details ?? {}));
+  });
+  expect(told.filter(Boolean)).toHaveLength(1);
+});

@@ -22,9 +22,9 @@ describe('the cache of live artifacts', () => {
       state.now = 400;
       return new Map([['a', row('a')]]);
     });
-    state.now = 899;
+    state.now = 699;
     expect(isHeld('a')).toBe(true);
-    state.now = 900;
+    state.now = 700;
     expect(isHeld('a')).toBe(false);
   });
 
@@ -70,6 +70,21 @@ describe('the cache of live artifacts', () => {
     const { read, isHeld } = makeCache(0);
     await read(row('a'));
     expect(isHeld('a')).toBe(false);
+  });
+
+  test('remembers nothing of a look during which more was dropped than anybody ends', async () => {
+    for (const [count, held] of [
+      [100, true],
+      [100_000, false],
+    ] as const) {
+      const { cache, isHeld } = makeCache();
+      const gate = Promise.withResolvers<Map<string, StoredRow>>();
+      const read = cache.read(() => gate.promise);
+      cache.drop(Array.from({ length: count }, (_, index) => `other-${index}`));
+      gate.resolve(new Map([['a', row('a')]]));
+      await read;
+      expect(isHeld('a')).toBe(held);
+    }
   });
 
   test.each([
