@@ -1,9 +1,11 @@
 import type { Clock } from '../config/index.ts';
 import type { Account } from './account.ts';
 
-/** What is cached is asked again after this, so that a lost notification keeps nobody alive for longer. */
-const MAX_AGE_MS = 1_000;
-/** As many people as may be active within one second; an entry has about 1 KiB. */
+/** While nobody can be sure to hear of changes, what is cached is asked again within the second in which every node has to follow. */
+const MAX_AGE_MS = 750;
+/** What is sure to be dropped when it changes may stay; this bounds what was changed by hand, past the domain. */
+const MAX_TOLD_AGE_MS = 60_000;
+/** An entry has about 1 KiB. */
 const MAX_ENTRIES = 10_000;
 
 /** Finds accounts by id for the hot paths. */
@@ -16,14 +18,17 @@ export type AccountLookup = Readonly<{
 type Waiter = { resolve(account: Account | undefined): void; reject(error: unknown): void };
 
 /**
- * Look-ups of one tick become one query, and its answers serve for a second at most. A look-up that begins after `drop`
- * never sees what was read before it.
+ * Look-ups of one tick become one query, and its answers serve for a while. A look-up that begins after `drop` never sees
+ * what was read before it.
+ *
+ * @param options.isTold whether `drop` is sure to be called within the second for whatever changes
  */
 export function createAccountLookup(options: {
   load(ids: readonly string[]): Promise<Account[]>;
+  isTold(): boolean;
   clock: Clock;
 }): AccountLookup {
-  const { load, clock } = options;
+  const { load, isTold, clock } = options;
   const entries = new Map<string, { account: Account; readAt: number }>();
   let waiting: Map<string, Waiter[]> | undefined;
   let drops = 0;
@@ -55,7 +60,8 @@ export function createAccountLookup(options: {
     find(id: string) {
       const entry = entries.get(id);
       const ageMs = entry === undefined ? Number.POSITIVE_INFINITY : clock() - entry.readAt;
-      if (entry !== undefined && ageMs >= 0 && ageMs < MAX_AGE_MS) return Promise.resolve(entry.account);
+      const maxAgeMs = isTold() ? MAX_TOLD_AGE_MS : MAX_AGE_MS;
+      if (entry !== undefined && ageMs >= 0 && ageMs < maxAgeMs) return Promise.resolve(entry.account);
       if (waiting === undefined) {
         waiting = new Map();
         setImmediate(() => void loadWaiting());

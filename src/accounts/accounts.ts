@@ -90,14 +90,18 @@ const notFound: AccountRefusal = { ok: false, code: 'not_found', field: 'id', re
  */
 export function createAccounts(options: {
   knex: Knex;
-  changeFeed: Pick<ChangeFeed, 'subscribe'>;
+  changeFeed: Pick<ChangeFeed, 'subscribe' | 'isCurrent'>;
   audit: AccountAudit;
   hasher: PasswordHasher;
   logger: Logger;
   clock: Clock;
 }): Accounts {
   const { knex, audit, hasher, logger, clock } = options;
-  const lookup = createAccountLookup({ load: (ids) => store.loadAccounts(knex, ids), clock });
+  const lookup = createAccountLookup({
+    load: (ids) => store.loadAccounts(knex, ids),
+    isTold: options.changeFeed.isCurrent,
+    clock,
+  });
   options.changeFeed.subscribe('accounts', (id) => lookup.drop(id));
   const now = () => new Date(clock());
 

@@ -7,11 +7,10 @@ export type ClientCache<T> = Readonly<{
   drop(id?: string): void;
 }>;
 
-/**
- * The change feed drops an answer at once. This bounds what a lost notification can do, below the second within which
- * every node has to follow; a look-up costs less than a millisecond, once in this time for each client in use.
- */
+/** While nobody can be sure to hear of changes, an answer serves for less than the second within which every node has to follow. */
 const MAX_AGE_MS = 750;
+/** What is sure to be dropped when it changes may stay; this bounds what was changed by hand, past the registry. */
+const MAX_TOLD_AGE_MS = 60_000;
 /** About 2 KiB each. */
 const MAX_CLIENTS = 10_000;
 /** Apart from the rest, so that guessing ids pushes no client out. */
@@ -19,12 +18,17 @@ const MAX_ABSENT = 10_000;
 
 type Entry<T> = { answer: Promise<T | undefined>; askedAt: number };
 
-/** Look-ups of one id at one time share one query. What fails is not remembered. */
+/**
+ * Look-ups of one id at one time share one query. What fails is not remembered.
+ *
+ * @param options.isTold whether `drop` is sure to be called within the second for whatever changes
+ */
 export function createClientCache<T>(options: {
   lookUp(id: string): Promise<T | undefined>;
+  isTold(): boolean;
   clock: Clock;
 }): ClientCache<T> {
-  const { lookUp, clock } = options;
+  const { lookUp, isTold, clock } = options;
   // A Map iterates in the order of insertion, and what is used is inserted anew: the first one is the one to leave.
   const present = new Map<string, Entry<T>>();
   const absent = new Map<string, Entry<T>>();
@@ -65,7 +69,7 @@ export function createClientCache<T>(options: {
       const entry = present.get(id) ?? absent.get(id) ?? pending.get(id);
       const ageMs = entry === undefined ? Number.POSITIVE_INFINITY : clock() - entry.askedAt;
       // Below zero: the clock was set back, and nobody knows how old the answer is.
-      if (entry !== undefined && ageMs >= 0 && ageMs < MAX_AGE_MS) {
+      if (entry !== undefined && ageMs >= 0 && ageMs < (isTold() ? MAX_TOLD_AGE_MS : MAX_AGE_MS)) {
         if (present.has(id)) keep(present, id, entry, MAX_CLIENTS);
         return entry.answer;
       }

@@ -68,12 +68,16 @@ const MAX_ATTEMPTS = 10;
 export function createClients(dependencies: {
   knex: Knex;
   clock: Clock;
-  changeFeed: Pick<ChangeFeed, 'subscribe'>;
+  changeFeed: Pick<ChangeFeed, 'subscribe' | 'isCurrent'>;
   audit: RegistryAudit;
   validator: MetadataValidator;
 }): Clients {
   const { knex, clock, audit, validator } = dependencies;
-  const cache = createClientCache<StoredClient>({ lookUp: (id) => findClient(knex, id), clock });
+  const cache = createClientCache<StoredClient>({
+    lookUp: (id) => findClient(knex, id),
+    isTold: dependencies.changeFeed.isCurrent,
+    clock,
+  });
   dependencies.changeFeed.subscribe('clients', (id) => cache.drop(id));
 
   async function create(input: NewClient): Promise<Changed | ClientRefusal> {

@@ -24,7 +24,7 @@ export function makeAccounts(
   const entries: { action: AccountAction; accountId: string }[] = [];
   const accounts = createAccounts({
     knex: testDatabase.database.knex,
-    changeFeed: options.changeFeed ?? { subscribe: () => undefined },
+    changeFeed: options.changeFeed ?? { subscribe: () => undefined, isCurrent: () => false },
     audit: options.audit ?? {
       async accountChanged(_trx, entry) {
         entries.push(entry);

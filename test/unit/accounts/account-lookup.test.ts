@@ -17,9 +17,10 @@ function makeAccount(id: string, isDisabled = false): Account {
 }
 
 function makeLookup() {
-  const state = { now: 0, isDisabled: false, queries: [] as string[][], hold: Promise.resolve() };
+  const state = { now: 0, isTold: false, isDisabled: false, queries: [] as string[][], hold: Promise.resolve() };
   const lookup = createAccountLookup({
     clock: () => state.now,
+    isTold: () => state.isTold,
     async load(ids) {
       state.queries.push([...ids]);
       const rows = ids.filter((id) => id !== 'nobody').map((id) => makeAccount(id, state.isDisabled));
@@ -41,12 +42,28 @@ describe('looking up accounts', () => {
   test('an answer serves for less than one second', async () => {
     const { state, lookup } = makeLookup();
     await lookup.find('a');
-    state.now = 999;
+    state.now = 749;
     await lookup.find('a');
     expect(state.queries).toHaveLength(1);
-    state.now = 1_000;
+    state.now = 750;
     await lookup.find('a');
     expect(state.queries).toHaveLength(2);
+  });
+
+  test('an answer that is sure to be dropped when it changes serves for a minute, and no longer than that is sure', async () => {
+    const { state, lookup } = makeLookup();
+    state.isTold = true;
+    await lookup.find('a');
+    state.now = 59_999;
+    await lookup.find('a');
+    expect(state.queries).toHaveLength(1);
+    state.isTold = false;
+    await lookup.find('a');
+    expect(state.queries).toHaveLength(2);
+    state.isTold = true;
+    state.now = 119_999;
+    await lookup.find('a');
+    expect(state.queries).toHaveLength(3);
   });
 
   test('the age counts from the start of the query, not from its end', async () => {
@@ -55,10 +72,10 @@ describe('looking up accounts', () => {
     state.hold = held.promise;
     const first = lookup.find('a');
     await new Promise(setImmediate);
-    state.now = 900;
+    state.now = 700;
     held.resolve();
     await first;
-    state.now = 1_000;
+    state.now = 750;
     await lookup.find('a');
     expect(state.queries).toHaveLength(2);
   });
@@ -108,6 +125,7 @@ describe('looking up accounts', () => {
     let isAway = true;
     const lookup = createAccountLookup({
       clock: () => 0,
+      isTold: () => false,
       async load(ids) {
         if (isAway) throw new Error('away');
         return ids.map((id) => makeAccount(id));

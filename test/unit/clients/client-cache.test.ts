@@ -5,9 +5,10 @@ function startCache() {
   const rows = new Map<string, string>();
   const asked: string[] = [];
   const waiting: (() => void)[] = [];
-  const state = { now: 0, isHeld: false, isAway: false };
+  const state = { now: 0, isHeld: false, isAway: false, isTold: false };
   const cache = createClientCache<string>({
     clock: () => state.now,
+    isTold: () => state.isTold,
     async lookUp(id) {
       asked.push(id);
       if (state.isAway) throw new Error('away');
@@ -34,6 +35,22 @@ describe('the cache of clients', () => {
     rows.set('a', '2');
     expect(await cache.get('a')).toBe('2');
     expect(asked).toEqual(['a', 'a']);
+  });
+
+  test('asks about once a minute for what is sure to be dropped when it changes, and at once when that is over', async () => {
+    const { cache, asked, state } = startCache();
+    state.isTold = true;
+    await cache.get('a');
+    state.now = 59_999;
+    await cache.get('a');
+    expect(asked).toHaveLength(1);
+    state.now = 60_000;
+    await cache.get('a');
+    expect(asked).toHaveLength(2);
+    state.now = 60_750;
+    state.isTold = false;
+    await cache.get('a');
+    expect(asked).toHaveLength(3);
   });
 
   test('believes no answer from the future: the clock was set back', async () => {
