@@ -13,10 +13,13 @@ const CLIENT_ID_LENGTH = 200;
  * makes up an error for each 5xx.
  */
 export function createRequestLog({ logger }: { logger: Logger }): (record: RequestRecord) => void {
+  // Its members are known, and looking for secrets among them took an eighth of the CPU of a request (docs/performance.md).
+  const plainLogger = logger.child({}, { redact: { paths: [] } });
   return ({ requestId, method, path, endpoint, clientId, grantType, status, error, fault, durationMs, address }) => {
     const isFault = status !== undefined && status >= 500 && endpoint !== 'health';
     const level = isFault ? 'error' : endpoint === 'health' ? 'debug' : 'info';
-    logger[level](
+    const isPlain = !isFault || fault === undefined;
+    (isPlain ? plainLogger : logger)[level](
       {
         requestId,
         method,
@@ -29,7 +32,7 @@ export function createRequestLog({ logger }: { logger: Logger }): (record: Reque
         error,
         durationMs: Math.round(durationMs * 10) / 10,
         address,
-        ...(isFault && fault !== undefined ? { err: fault } : {}),
+        ...(isPlain ? {} : { err: fault }),
       },
       'request',
     );
