@@ -8,11 +8,14 @@ export async function up(knex: Knex): Promise<void> {
   await knex.schema.createTable('revocations', (table) => {
     table.text('kind').notNullable().checkIn(['token', 'client', 'account']);
     table.text('value').notNullable();
+    table.text('client_id').comment('of a token: to whom it was issued');
+    table.check("(kind = 'token') = (client_id is not null)");
     table.bigInteger('revision').notNullable();
     table.timestamp('expires_at', { useTz: true }).notNullable().index();
     table.timestamp('revoked_at', { useTz: true }).notNullable();
     table.primary(['kind', 'value']);
     table.index(['revision', 'kind', 'value']);
+    table.index(['client_id']);
   });
 }
 

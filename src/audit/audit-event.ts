@@ -76,7 +76,7 @@ export const auditEventSchema = z.discriminatedUnion('type', [
     grantId: grantId.optional(),
     accountId: accountId.optional(),
     clientId: clientId.optional(),
-    reason: z.enum(['reuse', 'token_revoked', 'logout', 'operator_request']),
+    reason: z.enum(['reuse', 'token_revoked', 'too_many_revocations', 'logout', 'operator_request']),
   }),
   event('session.ended', {
     accountId: accountId.optional(),

@@ -91,6 +91,7 @@ export async function composeServer(
   metrics.watchPool('queries', () => knexPoolUse(database.knex));
   metrics.watchAudit(audit.counts);
   metrics.watchArtifacts(domains.artifacts.counts);
+  metrics.watchRevocations(domains.revocations.heldCount);
   const metricsServer = createMetricsServer({ ...config.metrics, registry: metrics.registry });
   const jobs = composeJobs(config, domains, { sweepSignInAttempts: limits.sweep });
   const app = createApp({

@@ -75,7 +75,7 @@ async function findOpaque({ artifacts }: AccessStores, value: string): Promise<F
   for (const [model, kind] of OPAQUE_KINDS) {
     const payload = await artifacts.find(model, value);
     if (payload === undefined) continue;
-    return { kind, parties: partiesOf(payload), end: () => artifacts.destroy(model, value) };
+    return { kind, parties: partiesOf(payload), end: () => artifacts.destroy(model, value).then(() => 'token') };
   }
   return undefined;
 }

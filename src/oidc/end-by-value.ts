@@ -10,8 +10,8 @@ export type FoundToken = Readonly<{
   kind: Extract<AuditEvent, { type: 'token.revoked' }>['kind'];
   /** What it hangs on. */
   parties: TokenParties;
-  /** Ends it alone. */
-  end(): Promise<void>;
+  /** Ends it alone, or says that all its client's tokens had to end with it. */
+  end(): Promise<'token' | 'client'>;
 }>;
 
 /**
@@ -30,7 +30,10 @@ export async function endByValue<Ended>(
   await how.audit.record({ type: 'token.revoked', kind, ...parties }, how.by);
   // Before the token itself: once that is dead, nobody could ask again for what failed.
   const ended = parties.grantId === undefined ? undefined : await how.endGrant(parties.grantId);
-  await end();
+  if ((await end()) === 'client' && parties.clientId !== undefined) {
+    const event = { type: 'grant.revoked', reason: 'too_many_revocations', clientId: parties.clientId } as const;
+    await how.audit.record(event, how.by);
+  }
   return ended;
 }
 
@@ -41,6 +44,10 @@ export function foundJwt(
   return {
     kind: grantId === undefined ? 'client_credentials' : 'access',
     parties: { clientId: claims.client_id, ...(grantId && { grantId }), ...(accountId && { accountId }) },
-    end: () => revocations.revokeToken(claims.jti, claims.exp),
+    // A person's is dead with its grant, which every look at it asks for.
+    end: async () =>
+      grantId === undefined
+        ? revocations.revokeToken({ jti: claims.jti, clientId: claims.client_id, exp: claims.exp })
+        : 'token',
   };
 }

@@ -32,6 +32,7 @@ export type Metrics = Readonly<{
   watchAudit(counts: () => AuditBacklog): void;
   /** Reads what the token store has asked the database, and what it has spared it. The names of statements are ours. */
   watchArtifacts(counts: () => ArtifactCounts): void;
+  watchRevocations(heldCount: () => number): void;
 }>;
 
 /** Seconds. An introspection takes one or two milliseconds, a password check hundreds: both must be told apart. */
@@ -127,6 +128,16 @@ export function createMetrics(build: { version: string }): Metrics {
           this.reset();
           this.inc({ outcome: 'hit' }, hits);
           this.inc({ outcome: 'miss' }, misses);
+        },
+      });
+    },
+    watchRevocations(heldCount: () => number) {
+      new Gauge({
+        name: 'tessera_revocations_held',
+        help: 'Revoked tokens and marks of clients and accounts that this process holds in memory',
+        registers,
+        collect() {
+          this.set(heldCount());
         },
       });
     },

@@ -5,13 +5,22 @@ import { announceChange } from '../database/index.ts';
 export type RevocationKind = 'token' | 'client' | 'account';
 
 /** `expiresAt`: epoch milliseconds, from which on nothing that it could end is accepted anyway. */
-export type NewRevocation = { kind: RevocationKind; value: string; expiresAt: number };
+export type NewRevocation = { value: string; expiresAt: number } & (
+  | { kind: 'token' /** To whom it was issued. */; clientId: string }
+  | { kind: 'client' | 'account' }
+);
 export type Revocation = NewRevocation & { revision: number };
 
 /** The place behind which to read on: that of a row, or one before all rows of a revision, with empty names. */
 export type RevocationCursor = { revision: number; kind: RevocationKind | ''; value: string };
 
-type RevocationRow = { kind: RevocationKind; value: string; revision: string; expires_at: Date };
+type RevocationRow = {
+  kind: RevocationKind;
+  value: string;
+  client_id: string | null;
+  revision: string;
+  expires_at: Date;
+};
 
 /**
  * At least the time of the database in milliseconds, so that revisions go on from above where a backup was restored:
@@ -23,7 +32,8 @@ const RAISE_REVISION = `
   on conflict (topic) do update set revision = greatest(revisions.revision, excluded.revision)`;
 
 /**
- * Writes all of them under one new revision and tells every node. The lock on the topic's row in `revisions`, held until
+ * Writes all of them under one new revision and tells every node. A client's mark takes the place of the entries of its
+ * tokens, which it ends all, and lasts as long as any of them. The lock on the topic's row in `revisions`, held until
  * the commit, makes the order of revisions the order of commits: who has read up to one has missed none before it.
  *
  * @param revocations distinct by kind and value
@@ -34,17 +44,27 @@ export async function insertRevocations(knex: Knex, revocations: readonly NewRev
     await trx.raw(RAISE_REVISION);
     await announceChange(trx, 'revocations');
     await trx.raw(
-      `insert into revocations as r (kind, value, expires_at, revoked_at, revision)
-       select given.kind, given.value, given.expires_at, ?, revisions.revision
-       from unnest(?::text[], ?::text[], ?::timestamptz[]) as given (kind, value, expires_at), revisions
+      `with given as (
+         select * from unnest(?::text[], ?::text[], ?::text[], ?::timestamptz[]) as g (kind, value, client_id, expires_at)
+       ), replaced as (
+         delete from revocations where client_id in (select value from given where kind = 'client')
+         returning client_id, expires_at
+       )
+       insert into revocations as r (kind, value, client_id, expires_at, revoked_at, revision)
+       select given.kind, given.value, nullif(given.client_id, ''),
+         greatest(given.expires_at, (select max(expires_at) from replaced
+                                     where given.kind = 'client' and replaced.client_id = given.value)),
+         ?, revisions.revision
+       from given, revisions
        where revisions.topic = 'revocations'
        on conflict (kind, value) do update set revision = excluded.revision, revoked_at = excluded.revoked_at,
          expires_at = greatest(r.expires_at, excluded.expires_at)`,
       [
-        new Date(now),
         revocations.map(({ kind }) => kind),
         revocations.map(({ value }) => value),
+        revocations.map((revocation) => (revocation.kind === 'token' ? revocation.clientId : '')),
         revocations.map(({ expiresAt }) => new Date(expiresAt).toISOString()),
+        new Date(now),
       ],
     );
   });
@@ -53,12 +73,12 @@ export async function insertRevocations(knex: Knex, revocations: readonly NewRev
 /** The first `limit` behind `cursor`, in the order of revisions. */
 export async function selectRevocations(knex: Knex, cursor: RevocationCursor, limit: number): Promise<Revocation[]> {
   const rows = await knex<RevocationRow>('revocations')
-    .select('kind', 'value', 'revision', 'expires_at')
+    .select('kind', 'value', 'client_id', 'revision', 'expires_at')
     .whereRaw('(revision, kind, value) > (?, ?, ?)', [cursor.revision, cursor.kind, cursor.value])
     .orderBy(['revision', 'kind', 'value'])
     .limit(limit);
-  return rows.map(({ kind, value, revision, expires_at }) => ({
-    kind,
+  return rows.map(({ kind, value, client_id, revision, expires_at }) => ({
+    ...(kind === 'token' ? { kind, clientId: client_id ?? '' } : { kind }),
     value,
     revision: Number(revision),
     expiresAt: expires_at.getTime(),

@@ -96,7 +96,7 @@ test('with the connection that listens cut, a revocation that nobody told of is 
   const isDead = async (token: string) => !(await isActive(server.address, client, token));
 
   const { jti = '', exp = 0 } = decodeJwt(one);
-  await changing.domains.revocations.revokeToken(jti, exp);
+  await changing.domains.revocations.revokeToken({ jti, exp, clientId: client.id });
   await until('the token is dead', () => isDead(one), SEEN_WITHIN_MS);
   expect(await isDead(rest)).toBe(false);
   await changing.domains.endAccess({ clientId: client.id });

@@ -177,6 +177,44 @@ describe.each(FORMATS)('an access token in %s format is revoked by its client', 
   });
 });
 
+describe('of what is revoked in JWT format, memory holds', () => {
+  const rows = (values: string[]) => server.domains.database.knex('revocations').whereIn('value', values);
+
+  test('nothing of a person’s token, for its grant has ended', async () => {
+    const setup = await setUp('jwt');
+    const { forApi } = await signIn(setup);
+    await revoke(server.issuer, setup.client, forApi);
+    expect(await isActive(server.issuer, setup.guard, forApi)).toBe(false);
+    expect(await rows([String(decodeJwt(forApi).jti)])).toEqual([]);
+  });
+
+  test('no more of one client than is bearable: then all that it has ends, and that is recorded once', async () => {
+    const setup = await setUp('jwt');
+    const [token, other] = [await clientToken(setup), await clientToken(setup)];
+    await server.domains.database.knex.raw(
+      `insert into revocations (kind, value, client_id, revision, expires_at, revoked_at)
+       select 'token', ? || n, ?, revision + 1, now() + interval '1 hour', now()
+       from generate_series(1, 10000) n, (select coalesce(max(revision), 0) as revision from revocations) latest`,
+      [setup.client.id, setup.client.id],
+    );
+    await server.domains.revocations.load();
+    expect(await isActive(server.issuer, setup.guard, other)).toBe(true);
+    expect((await revoke(server.issuer, setup.client, token)).status).toBe(200);
+    for (const dead of [token, other]) expect(await isActive(server.issuer, setup.guard, dead)).toBe(false);
+    expect(await isActive(server.issuer, setup.guard, await clientToken(setup))).toBe(true);
+    const held = await server.domains.database.knex('revocations').where({ client_id: setup.client.id });
+    expect(held).toEqual([]);
+    const reasons = (await eventsOf(setup.client)).map(({ type, details }) => [type, details]);
+    expect(reasons).toEqual(
+      expect.arrayContaining([
+        ['grant.revoked', expect.objectContaining({ reason: 'too_many_revocations' })],
+        ['token.revoked', expect.anything()],
+      ]),
+    );
+    expect(reasons).toHaveLength(2);
+  });
+});
+
 test.each(FORMATS)(
   'a revocation of a token in %s format that failed half way is done by the next one',
   async (format) => {

@@ -53,16 +53,19 @@ function tokenOf(issuer: Pick<Revocations, 'revision'>, parties: { clientId?: st
   };
 }
 
+const revokeToken = (one: Revocations, token: { jti: string; clientId: string }, exp: number) =>
+  one.revokeToken({ jti: token.jti, clientId: token.clientId, exp });
+
 async function countRows(): Promise<number> {
   return Number((await knex('revocations').count().first())?.count);
 }
 
 /** As many entries as a bad day brings, under one revision. */
-async function insertMany(count: number, expiresAt: Date): Promise<void> {
+async function insertMany(count: number, expiresAt: Date, clientId = 'many'): Promise<void> {
   await knex.raw(
-    `insert into revocations (kind, value, revision, expires_at, revoked_at)
-     select 'token', 'many-' || n, 1, ?, now() from generate_series(1, ?) n`,
-    [expiresAt, count],
+    `insert into revocations (kind, value, client_id, revision, expires_at, revoked_at)
+     select 'token', 'many-' || n, ?, 1, ?, now() from generate_series(1, ?) n`,
+    [clientId, expiresAt, count],
   );
 }
 
@@ -70,7 +73,7 @@ describe('what is revoked on one node', () => {
   test('is dead there at once and soon on every other: a token, those of a client, those about an account', async () => {
     const [one, other] = [await node(), await node()];
     const [token, ofClient, ofAccount, unharmed] = [tokenOf(one), tokenOf(other), tokenOf(other), tokenOf(one)];
-    await one.revokeToken(token.jti, seconds(Date.now()) + 600);
+    await revokeToken(one, token, seconds(Date.now()) + 600);
     await one.revokeClient(ofClient.clientId);
     await one.revokeAccount(ofAccount.accountId);
     for (const dead of [token, ofClient, ofAccount]) {
@@ -146,7 +149,7 @@ describe('many at once', () => {
   test('travel in few statements and are all known, from several nodes at one time', async () => {
     const nodes = [await node(), await node(), await node()];
     const tokens = nodes.flatMap((one) => Array.from({ length: 300 }, () => ({ one, token: tokenOf(one) })));
-    await Promise.all(tokens.map(({ one, token }) => one.revokeToken(token.jti, seconds(Date.now()) + 600)));
+    await Promise.all(tokens.map(({ one, token }) => revokeToken(one, token, seconds(Date.now()) + 600)));
     for (const { one, token } of tokens) expect(one.isRevoked(token)).toBe(true);
     for (const one of nodes) {
       await until('it knows all', () => tokens.every(({ token }) => one.isRevoked(token)));
@@ -159,8 +162,8 @@ describe('many at once', () => {
     const one = await node();
     const token = tokenOf(one);
     const exp = seconds(Date.now());
-    await Promise.all([600, 60_000, 60].map((ttl) => one.revokeToken(token.jti, exp + ttl)));
-    await one.revokeToken(token.jti, exp + 1);
+    await Promise.all([600, 60_000, 60].map((ttl) => revokeToken(one, token, exp + ttl)));
+    await revokeToken(one, token, exp + 1);
     const rows = await knex('revocations').select('value', 'expires_at');
     expect(rows.map(({ value }) => value)).toEqual([token.jti]);
     expect(rows[0].expires_at.getTime()).toBeGreaterThan((exp + 60_000) * 1_000);
@@ -175,15 +178,15 @@ describe('many at once', () => {
     const one = await node({ hears: false });
     expect(pages).toBeGreaterThanOrEqual(20);
     const unknown = tokenOf(one);
-    const known = { ...unknown, jti: 'many-77777' };
-    expect(['many-1', 'many-100000'].every((jti) => one.isRevoked({ ...unknown, jti }))).toBe(true);
+    const known = { ...unknown, jti: 'many-77777', clientId: 'many' };
+    expect(['many-1', 'many-100000'].every((jti) => one.isRevoked({ ...known, jti }))).toBe(true);
     // A look-up takes a microsecond; going through all of them takes hundreds.
     const began = performance.now();
     for (let times = 0; times < 1_000; times += 1) {
       if (one.isRevoked(unknown) || !one.isRevoked(known)) throw new Error('a wrong answer');
     }
     expect(performance.now() - began).toBeLessThan(500);
-    await one.revokeToken(unknown.jti, seconds(Date.now()) + 600);
+    await revokeToken(one, unknown, seconds(Date.now()) + 600);
     expect(one.isRevoked(unknown)).toBe(true);
   });
 
@@ -193,7 +196,7 @@ describe('many at once', () => {
     for (let round = 0; round < 3; round += 1) {
       const between = tokenOf(other, { clientId });
       await one.revokeClient(clientId);
-      await one.revokeToken(unique('jti'), seconds(Date.now()) + 600);
+      await revokeToken(one, tokenOf(one), seconds(Date.now()) + 600);
       await one.revokeClient(unique('client'));
       await other.load();
       expect(other.isRevoked(between)).toBe(true);
@@ -202,12 +205,61 @@ describe('many at once', () => {
   });
 });
 
+describe('tokens of one client that are revoked one by one', () => {
+  const MANY = 10_000;
+  const exp = () => seconds(Date.now()) + 600;
+
+  test('are bounded: the next takes along all that the client has, and one mark stands for them', async () => {
+    const { clientId } = { clientId: unique('client') };
+    const longLived = new Date(Date.now() + 10 * LONGEST_TOKEN_SECONDS * 1_000);
+    await insertMany(MANY - 1, longLived, clientId);
+    const [one, other] = [await node(), await node()];
+    const [last, next, bystander, elsewhere] = [
+      tokenOf(one, { clientId }),
+      tokenOf(other, { clientId }),
+      tokenOf(other, { clientId }),
+      tokenOf(one),
+    ];
+    expect(await revokeToken(one, elsewhere, exp())).toBe('token');
+    expect(await revokeToken(one, last, exp())).toBe('token');
+    expect(one.isRevoked(bystander)).toBe(false);
+    expect(one.heldCount()).toBe(MANY + 1);
+
+    expect(await revokeToken(one, next, exp())).toBe('client');
+    await until('the other node knows', () => other.revision() === one.revision());
+    const starting = await node({ hears: false });
+    const old = { ...tokenOf(one), clientId, jti: 'many-1', revision: 0 };
+    for (const knows of [one, other, starting]) {
+      for (const dead of [last, next, bystander, old, elsewhere]) expect(knows.isRevoked(dead)).toBe(true);
+      expect(knows.isRevoked(tokenOf(knows, { clientId }))).toBe(false);
+      expect(knows.heldCount()).toBe(2);
+    }
+    const rows = await knex('revocations').where({ value: clientId }).select('kind', 'expires_at');
+    expect(rows).toEqual([{ kind: 'client', expires_at: longLived }]);
+    expect(await countRows()).toBe(2);
+    expect(await revokeToken(one, tokenOf(one, { clientId }), exp())).toBe('token');
+  });
+
+  test('are not held beside a mark that ends them', async () => {
+    const one = await node({ hears: false });
+    const [first, second] = [tokenOf(one), tokenOf(one)];
+    await revokeToken(one, first, exp());
+    await Promise.all([
+      revokeToken(one, { ...second, clientId: first.clientId }, exp()),
+      one.revokeClient(first.clientId),
+    ]);
+    expect([first, { ...second, clientId: first.clientId }].map((token) => one.isRevoked(token))).toEqual([true, true]);
+    expect(one.heldCount()).toBe(1);
+    expect(await countRows()).toBe(1);
+  });
+});
+
 describe('what has expired', () => {
   test('is remembered until no node can take the token for alive, and then forgotten', async () => {
     let now = Date.now();
     const one = await node({ clock: () => now });
     const token = tokenOf(one);
-    await one.revokeToken(token.jti, seconds(now) + 600);
+    await revokeToken(one, token, seconds(now) + 600);
     // A clock that is half a minute behind, with a tolerance of 15 s: to it the token is alive until 45 s after `exp`.
     now += 600_000 + 45_000;
     expect(await one.sweep(10)).toBe(0);
@@ -222,7 +274,7 @@ describe('what has expired', () => {
     let now = start;
     const [one, deaf] = [await node({ hears: false }), await node({ clock: () => now, hears: false })];
     const token = tokenOf(one);
-    await one.revokeToken(token.jti, seconds(start) + 600);
+    await revokeToken(one, token, seconds(start) + 600);
     await deaf.load();
     now += 3_600_000;
     await deaf.load();
@@ -249,7 +301,7 @@ describe('what has expired', () => {
     const one = await node();
     await insertMany(25, new Date(Date.now() - 1_000));
     const token = tokenOf(one);
-    await one.revokeToken(token.jti, seconds(Date.now()) + 600);
+    await revokeToken(one, token, seconds(Date.now()) + 600);
     expect([await one.sweep(10), await one.sweep(10), await one.sweep(10), await one.sweep(10)]).toEqual([
       10, 10, 5, 0,
     ]);
@@ -259,7 +311,7 @@ describe('what has expired', () => {
   test('may lie as far ahead as a token says', async () => {
     const one = await node();
     const token = tokenOf(one);
-    await one.revokeToken(token.jti, Number.MAX_SAFE_INTEGER);
+    await revokeToken(one, token, Number.MAX_SAFE_INTEGER);
     expect(one.isRevoked(token)).toBe(true);
   });
 });
@@ -269,9 +321,9 @@ describe('a revocation that can’t be written', () => {
     const one = await node({ hears: false });
     const token = tokenOf(one);
     await knex.raw('alter table revocations rename to revocations_elsewhere');
-    await expect(one.revokeToken(token.jti, seconds(Date.now()) + 600)).rejects.toThrow();
+    await expect(revokeToken(one, token, seconds(Date.now()) + 600)).rejects.toThrow();
     await knex.raw('alter table revocations_elsewhere rename to revocations');
-    await one.revokeToken(token.jti, seconds(Date.now()) + 600);
+    await revokeToken(one, token, seconds(Date.now()) + 600);
     expect(one.isRevoked(token)).toBe(true);
   });
 

@@ -70,6 +70,14 @@ describe('metrics', () => {
     }
   });
 
+  test('how much that was revoked is held is read when the metrics are', async () => {
+    let held = 3;
+    metrics.watchRevocations(() => held);
+    expect(await series('tessera_revocations_held')).toEqual(['tessera_revocations_held 3']);
+    held = 2;
+    expect(await series('tessera_revocations_held')).toEqual(['tessera_revocations_held 2']);
+  });
+
   test('what the token store asked the database, and what its cache spared it, are read when the metrics are', async () => {
     let counts = { statements: { 'artifacts-tokens': 2, 'artifacts-upsert': 5 }, cache: { hits: 90, misses: 10 } };
     metrics.watchArtifacts(() => counts);
