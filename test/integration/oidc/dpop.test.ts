@@ -156,7 +156,16 @@ describe('nonces', () => {
     const client = await service();
     const keys = await makeProofKeyPair();
     const nonce = await nonceOf(first, client, keys);
-    expect((await request(second, client, await proofFor(keys, { nonce }))).status).toBe(200);
+    // Of the API and the client the other node hears a moment later, and refuses their scope until then.
+    const answer = await until(
+      'the other node knows the client and its API',
+      async () => {
+        const given = await request(second, client, await proofFor(keys, { nonce }));
+        return given.body.error !== 'invalid_scope' && given;
+      },
+      SEEN_WITHIN_MS,
+    );
+    expect(answer.status).toBe(200);
   });
 
   test('from before their secret was replaced are answered with a new one, on every node, and that is good', async () => {
