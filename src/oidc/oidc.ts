@@ -10,6 +10,7 @@ import { outcomeOf } from '../telemetry/index.ts';
 import type { ArtifactStore, Revocations } from '../tokens/index.ts';
 import { createAdapterFactory } from './adapter.ts';
 import { listenForAudit, settleAudit } from './audit-listeners.ts';
+import { keepClientInstances } from './client-instances.ts';
 import type { ConsentsStore } from './consents-store.ts';
 import { failClosed } from './faults.ts';
 import { createInteractionSteps, type InteractionSteps } from './interaction-steps.ts';
@@ -74,6 +75,7 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
     const provider = new Provider(config.issuer, providerConfiguration(inputs));
     // `ownAddress` has made the forwarded headers our own words.
     provider.proxy = true;
+    keepClientInstances(provider, dependencies.clients);
     compareSecretsByDigest(provider, dependencies.clients);
     listenForAudit(provider, dependencies.audit);
     noteJwtRefusals(provider);
