@@ -1,6 +1,7 @@
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino';
 import pretty from 'pino-pretty';
 import type { Config } from '../config/index.ts';
+import { loggableError } from './loggable-error.ts';
 
 export type { Logger };
 
@@ -46,6 +47,7 @@ export function createLogger(
       level: config.logLevel,
       base: origin,
       timestamp: stdTimeFunctions.isoTime,
+      serializers: { err: loggableError },
       redact: { paths: [...redactedPaths, ...authorizationCodePaths], censor: '[redacted]' },
     },
     isPretty ? pretty({ destination, sync: true, ignore: 'hostname', translateTime: 'SYS:HH:MM:ss' }) : destination,
