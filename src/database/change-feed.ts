@@ -4,6 +4,7 @@ import pg from 'pg';
 import { z } from 'zod';
 import type { Logger } from '../telemetry/index.ts';
 import { CONNECT_TIMEOUT_MS } from './connect-timeout.ts';
+import { createTakeOverFaults } from './take-over-faults.ts';
 
 type ChangeTopic = 'clients' | 'apis' | 'keys' | 'accounts' | 'revocations';
 /** `id` is what changed; absent: anything of the topic may have. */
@@ -29,6 +30,8 @@ export type ChangeFeed = Readonly<{
    * 750 ms ago has been told to its listeners, its message lost or not.
    */
   isCurrent(): boolean;
+  /** Topics of which a listener could not take over a change, and can't yet. Each poll tells it again. */
+  failingTopics(): readonly string[];
   close(): Promise<void>;
 }>;
 
@@ -93,6 +96,7 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
   /** How far messages without a gap have told on from there; what they claim is looked up by the next poll all the same. */
   const claimed = new Map<string, number>();
   const telling = new Map<string, Telling>();
+  const faults = createTakeOverFaults({ logger, now: () => performance.now() });
   let doubtedAt = Number.NEGATIVE_INFINITY;
   let client: pg.Client | undefined;
   /** The connection whose last look is under way. */
@@ -138,14 +142,19 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
   }
 
   async function tellOne(topic: string, id: string | undefined): Promise<void> {
+    let isTakenOver = true;
     for (const listener of listeners.get(topic) ?? []) {
       try {
         await listener(id);
       } catch (error) {
-        logger.error({ err: error, topic }, 'a change could not be taken over; the next poll tries again');
+        isTakenOver = false;
         seen.delete(topic);
+        // At the end what a listener works with is closed under it.
+        if (!isClosed) faults.failed(topic, error);
       }
     }
+    // Who took over one change alone may still lack another.
+    if (isTakenOver && id === undefined) faults.succeeded(topic);
   }
 
   async function takeOver(revisions: readonly Revision[]): Promise<void> {
@@ -292,6 +301,7 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
     },
     isListening: () => client !== undefined,
     isCurrent: () => performance.now() - lookedAt < CURRENT_MS,
+    failingTopics: faults.topics,
     async close() {
       isClosed = true;
       clearTimeout(reconnectTimer);

@@ -7,9 +7,10 @@ const SCHEMA_BELIEVED_FOR_MS = 60_000;
 /** What a node that answers requests depends on. */
 export function healthChecks(dependencies: {
   database: Database;
-  changes: Pick<ChangeFeed, 'isListening'>;
+  changes: Pick<ChangeFeed, 'isListening' | 'failingTopics'>;
 }): HealthCheck[] {
   const { database, changes } = dependencies;
+  let failingTopics: readonly string[] = [];
   return [
     {
       name: 'database',
@@ -35,6 +36,15 @@ export function healthChecks(dependencies: {
       reason: 'changes on other nodes are seen late: the connection that listens for them is down',
       isWarning: true,
       check: () => changes.isListening(),
+    },
+    {
+      name: 'taking_over',
+      reason: () => `changes can’t be taken over here (${failingTopics.join(', ')}): the log of this node says why`,
+      isWarning: true,
+      check() {
+        failingTopics = changes.failingTopics();
+        return failingTopics.length === 0;
+      },
     },
   ];
 }

@@ -6,8 +6,8 @@ import type { Logger } from '../telemetry/index.ts';
 export type HealthCheck = {
   /** In the answer and in the log, such as `database`. */
   name: string;
-  /** What is wrong where the check fails, in words that may be shown to anyone. */
-  reason: string;
+  /** What is wrong where the check fails, in words that may be shown to anyone; of what the last check has found. */
+  reason: string | (() => string);
   /** False, a throw, or no answer within the limit: it fails. */
   check(): boolean | Promise<boolean>;
   /** A warning is reported but leaves the node ready. */
@@ -42,9 +42,9 @@ export function createHealth(dependencies: {
   async function readiness() {
     const results = await Promise.all(checks.map(async (check) => ({ check, isGood: await check.ask() })));
     const bad = results.filter(({ isGood }) => !isGood).map(({ check }) => check);
-    const reasons = bad.filter(({ isWarning }) => !isWarning).map(({ reason }) => reason);
+    const reasons = bad.filter(({ isWarning }) => !isWarning).map(wordsOf);
     if (isShuttingDown()) reasons.push('the server is shutting down');
-    const warnings = bad.filter(({ isWarning }) => isWarning).map(({ reason }) => reason);
+    const warnings = bad.filter(({ isWarning }) => isWarning).map(wordsOf);
     return {
       status: reasons.length === 0 ? 'ready' : 'not_ready',
       checks: Object.fromEntries(
@@ -71,6 +71,10 @@ export function createHealth(dependencies: {
   };
 }
 
+function wordsOf({ reason }: HealthCheck): string {
+  return typeof reason === 'string' ? reason : reason();
+}
+
 /**
  * Asks a check at most once in a while, and never again while its last question is open: a database that hangs must not
  * have a heap of questions waiting for it. Every change is logged once, with the error.
@@ -85,7 +89,7 @@ function withMemory(
   function learn(isGood: boolean, error?: unknown): boolean {
     if (isGood !== (known?.isGood ?? true)) {
       if (isGood) logger.info({ check: check.name }, 'a health check passes again');
-      else logger.warn({ check: check.name, reason: check.reason, err: error }, 'a health check fails');
+      else logger.warn({ check: check.name, reason: wordsOf(check), err: error }, 'a health check fails');
     }
     known = { isGood, until: clock() + (isGood ? (check.believedForMs ?? BELIEVED_FOR_MS) : BELIEVED_FOR_MS) };
     return isGood;

@@ -127,6 +127,57 @@ describe('of the connection that listens an operator is told', () => {
   });
 });
 
+describe('a topic whose changes can’t be taken over', () => {
+  test('is named until they are, and told once at the beginning and once at the end', async () => {
+    const recording = recordingLogger();
+    const listener = feed(testDatabase.url, recording.logger);
+    let isSealed = false;
+    let attempts = 0;
+    listener.subscribe('clients', () => undefined);
+    listener.subscribe('keys', async (id) => {
+      attempts += 1;
+      // One change alone proves nothing of those that failed.
+      if (isSealed && id !== 'one that can be opened') throw new Error('it can’t be opened');
+    });
+    await listener.start();
+    expect(listener.failingTopics()).toEqual([]);
+    isSealed = true;
+    attempts = 0;
+    await announceChange(knex, 'clients', 'someone');
+    await announceChange(knex, 'keys', 'one that can’t be opened');
+    await until('it was tried again and again', () => attempts >= 4);
+    await announceChange(knex, 'keys', 'one that can be opened');
+    const before = attempts;
+    await until('it is tried further', () => attempts >= before + 3);
+    expect(listener.failingTopics()).toEqual(['keys']);
+    isSealed = false;
+    await until('it is taken over', () => listener.failingTopics().length === 0);
+    const told = recording.lines.filter(({ topic }) => topic !== undefined);
+    expect(told.map(({ level, topic }) => [level, topic])).toEqual([
+      [50, 'keys'],
+      [30, 'keys'],
+    ]);
+  });
+
+  test('is not told where what listens is closed under it at the end', async () => {
+    const recording = recordingLogger();
+    const listener = feed(testDatabase.url, recording.logger);
+    const { promise: closed, reject: close } = Promise.withResolvers<void>();
+    let isAsked = false;
+    listener.subscribe('keys', () => {
+      isAsked = true;
+      return closed;
+    });
+    const started = listener.start().catch(() => undefined);
+    await announceChange(knex, 'keys', 'one');
+    await until('it is asked', () => isAsked);
+    await listener.close();
+    close(new Error('pool is destroyed'));
+    await started;
+    expect(recording.lines).toEqual([]);
+  });
+});
+
 describe('a message that is no change', () => {
   test.each([
     'hello',

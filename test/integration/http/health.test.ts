@@ -3,8 +3,10 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import Koa from 'koa';
+import { openDatabase } from '../../../src/database/index.ts';
 import { createHealth, type HealthCheck } from '../../../src/http/health.ts';
-import { recordingLogger } from '../../harness/loggers.ts';
+import { healthChecks } from '../../../src/http/health-checks.ts';
+import { recordingLogger, silentLogger } from '../../harness/loggers.ts';
 import { until } from '../../harness/until.ts';
 
 const servers: Server[] = [];
@@ -141,6 +143,31 @@ describe('health', () => {
       status: 200,
       body: { status: 'ready', checks: { change_feed: 'warning' }, warnings: ['changes arrive late'] },
     });
+  });
+
+  test('a node that can’t take over what others have changed is ready, and names the topics', async () => {
+    const failing: string[] = ['keys', 'apis'];
+    const neverAsked = openDatabase({ url: 'postgres://127.0.0.1:1/none', poolSize: 2, logger: silentLogger });
+    const changes = { isListening: () => true, failingTopics: () => [...failing] };
+    const check = healthChecks({ database: neverAsked, changes }).find(({ name }) => name === 'taking_over');
+    const { state, ready, lines } = await start(check === undefined ? [] : [check]);
+    const warning = {
+      status: 200,
+      body: {
+        status: 'ready',
+        checks: { taking_over: 'warning' },
+        warnings: [expect.stringContaining('can’t be taken over here (keys, apis)')],
+      },
+    };
+    expect(await ready()).toMatchObject(warning);
+    failing.length = 0;
+    // Of the same moment.
+    expect(await ready()).toMatchObject(warning);
+    state.now += 1_001;
+    expect((await ready()).body).toEqual({ status: 'ready', checks: { taking_over: 'ok' } });
+    expect(lines.map(({ level }) => level)).toEqual([40, 30]);
+    expect(lines[0]).toMatchObject({ reason: expect.stringContaining('(keys, apis)') });
+    await neverAsked.close();
   });
 
   test('a node that is shutting down lives but is not ready, at once', async () => {
