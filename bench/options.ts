@@ -36,7 +36,7 @@ export const HELP = `npm run bench -- [options]
 PostgreSQL is its own, below the temporary folder (TMPDIR), and goes with the run.
 `;
 
-const FULL = { rounds: 7, seconds: 1.2, warmUpSeconds: 1.5, rows: 500_000, expired: 1_000_000, memory: 1_000_000 };
+const FULL = { rounds: 7, seconds: 1.2, warmUpSeconds: 3, rows: 500_000, expired: 1_000_000, memory: 1_000_000 };
 const QUICK = { rounds: 7, seconds: 0.3, warmUpSeconds: 0.6, rows: 50_000, expired: 50_000, memory: 20_000 };
 
 /** @returns undefined where help is asked for. @throws where an option is not understood */
