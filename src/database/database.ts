@@ -2,6 +2,7 @@ import knex, { type Knex } from 'knex';
 import pg from 'pg';
 import type { Logger } from '../telemetry/index.ts';
 import { CONNECT_TIMEOUT_MS } from './connect-timeout.ts';
+import { watchPool } from './pool-end.ts';
 import { refuseStandby } from './primary.ts';
 import { createSilenceGuard } from './silent-connections.ts';
 
@@ -43,8 +44,10 @@ export function openDatabase(options: {
   };
   const hotSize = Math.max(1, Math.ceil(options.poolSize / 2));
   const pool = new pg.Pool({ ...connection, max: hotSize, onConnect: refuseStandby });
-  // A connection that dies while idle is replaced by the next query; without a listener the event would end the process.
-  pool.on('error', (error) => options.logger.warn({ code: errorCode(error) }, 'an idle database connection was lost'));
+  // It is replaced by the next query.
+  const watched = watchPool(pool, (error) =>
+    options.logger.warn({ code: errorCode(error) }, 'an idle database connection was lost'),
+  );
   const silence = createSilenceGuard();
   const builder = knex({
     client: 'pg',
@@ -61,7 +64,7 @@ export function openDatabase(options: {
     pool,
     url: options.url,
     async close() {
-      await Promise.all([builder.destroy(), pool.end()]);
+      await Promise.all([builder.destroy(), watched.end()]);
     },
   });
 }

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { CONNECT_TIMEOUT_MS } from './connect-timeout.ts';
+import { watchPool } from './pool-end.ts';
 import { refuseStandby } from './primary.ts';
 
 /**
@@ -37,10 +38,9 @@ export function openWorkPool(options: {
     keepAlive: true,
     onConnect: refuseStandby,
   });
-  // Without a listener the loss of a connection would end the process.
-  pool.on('error', options.onFault);
+  const watched = watchPool(pool, options.onFault);
   return Object.freeze({
     executeSql: (text: string, values?: unknown[]) => pool.query(text, values),
-    close: () => pool.end(),
+    close: watched.end,
   });
 }

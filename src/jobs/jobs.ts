@@ -61,7 +61,7 @@ export function createJobs(options: {
   const { logger, tasks } = options;
   const stopping = new AbortController();
   // Without a listener an outage of the database would end the process; pg-boss goes on by itself when it is over.
-  const onFault = (error: Error) => logger.warn({ err: error }, 'scheduled work met a fault');
+  const onFault = (error: Error) => warn({ err: error }, 'scheduled work met a fault');
   // Not pg-boss's own pool, which waits for an answer for ever.
   const pool = openWorkPool({
     url: options.databaseUrl,
@@ -76,6 +76,11 @@ export function createJobs(options: {
   const scheduled = new Set<string>();
   let started: Promise<void> | undefined;
   let stopped: Promise<void> | undefined;
+
+  /** Once the stop has begun, faults are its consequence. */
+  function warn(entry: object, message: string): void {
+    logger[stopping.signal.aborted ? 'debug' : 'warn'](entry, message);
+  }
 
   async function setUp(): Promise<void> {
     await boss.start();
@@ -101,7 +106,7 @@ export function createJobs(options: {
       try {
         await run(stopping.signal);
       } catch (error) {
-        logger.warn({ err: error, task: name }, 'scheduled work failed; it is tried again after its interval');
+        warn({ err: error, task: name }, 'scheduled work failed; it is tried again after its interval');
         throw error;
       }
     });
@@ -110,7 +115,7 @@ export function createJobs(options: {
       boss
         .send(name, {}, { singletonSeconds: intervalSeconds })
         .then((id) => id !== null && boss.notifyWorker(worker))
-        .catch((error: unknown) => logger.warn({ err: error, task: name }, 'scheduled work could not be asked for'));
+        .catch((error: unknown) => warn({ err: error, task: name }, 'scheduled work could not be asked for'));
     const timer = setInterval(request, requestPeriodMs(intervalSeconds));
     timer.unref();
     timers.push(timer);

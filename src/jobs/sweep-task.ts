@@ -50,7 +50,9 @@ export function sweepTask(options: {
           const removed = await sweepInBatches({ batchSize, sweep, signal, endsAt, pace });
           if (removed > 0) logger.info({ sweep: name, removed }, 'what had expired was removed');
         } catch (error) {
-          logger.warn({ sweep: name, err: error }, 'a sweep failed; the next one goes on');
+          // At the stop the database is closed under it.
+          const level = signal.aborted ? 'debug' : 'warn';
+          logger[level]({ sweep: name, err: error }, 'a sweep failed; the next one goes on');
         }
       }
     },

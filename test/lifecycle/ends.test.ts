@@ -63,6 +63,7 @@ describe('a request in hand', () => {
     inHand.write(SECOND_PART);
     expect(await server.ended).toEqual(IS_GOOD_END);
     expect(inHand.heard()).toMatch(IS_ANSWERED);
+    expect(server.output()).not.toMatch(/WARN|ERROR/);
     await noProcessLeft(folder.path);
   });
 

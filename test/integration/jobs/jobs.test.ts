@@ -214,6 +214,22 @@ describe('the scheduled work', () => {
     expect(signals[0]?.aborted).toBe(true);
   });
 
+  test('what fails because the stop has begun is no warning', async () => {
+    const { logger, lines } = recordingLogger();
+    let isRunning = false;
+    const run = async (signal: AbortSignal) => {
+      isRunning = true;
+      await new Promise((_, reject) => signal.addEventListener('abort', () => reject(new Error('pool is destroyed'))));
+    };
+    const jobs = start([{ name: 'long', intervalSeconds: 60, run }], { logger });
+    await jobs.start();
+    await until('it runs', () => isRunning);
+    await jobs.stop();
+    const failed = lines.filter(({ task }) => task === 'long');
+    expect(failed.map(({ err }) => err)).toEqual([expect.objectContaining({ message: 'pool is destroyed' })]);
+    expect(lines.filter(({ level }) => Number(level) >= 40)).toEqual([]);
+  });
+
   test('stops quickly after the batch in hand, and leaves no connection', async () => {
     const events: string[] = [];
     const inHand = Promise.withResolvers<void>();

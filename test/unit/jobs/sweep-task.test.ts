@@ -55,6 +55,19 @@ describe('a run', () => {
     expect(lines.map(({ sweep, removed }) => ({ sweep, removed }))).toEqual([{ sweep: 'artifacts', removed: 400 }]);
   });
 
+  test('that fails because it was told to stop is no warning', async () => {
+    const { logger, lines } = recordingLogger();
+    const stopping = new AbortController();
+    const sweep = async () => {
+      stopping.abort();
+      throw new Error('pool is destroyed');
+    };
+    const sweeps = [{ name: 'artifacts', sweep }];
+    const task = sweepTask({ logger, intervalSeconds: INTERVAL_SECONDS, batchSize: BATCH_SIZE, sweeps });
+    await task.run(stopping.signal);
+    expect(lines.map(({ level }) => level)).toEqual([20]);
+  });
+
   test('gives a backlog the time that the kinds before it did not need', async () => {
     const { pace, kind } = steppedPace();
     const { logger } = recordingLogger();
