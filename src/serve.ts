@@ -87,7 +87,7 @@ export async function serveWithWorkers(config: Config, logger: Logger): Promise<
 }
 
 async function start(config: Config, logger: Logger, options: { isWorker: boolean }): Promise<Server> {
-  const opened = await openEnvironmentDatabase(config, logger);
+  const opened = await openEnvironmentDatabase(config, logger, options);
   try {
     const domains = await composeDomains(config, {
       logger,

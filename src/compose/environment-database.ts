@@ -11,11 +11,21 @@ export type OpenedDatabase = Readonly<{
   close(): Promise<void>;
 }>;
 
-/** @throws {AppError} `database_unavailable` or `configuration`, with one clear line */
-export async function openEnvironmentDatabase(config: Config, logger: Logger): Promise<OpenedDatabase> {
+/**
+ * @param options.isWorker whether another process of the server has the same database open, and tells what becomes of it
+ * @throws {AppError} `database_unavailable` or `configuration`, with one clear line
+ */
+export async function openEnvironmentDatabase(
+  config: Config,
+  logger: Logger,
+  { isWorker = false }: { isWorker?: boolean } = {},
+): Promise<OpenedDatabase> {
   const embedded =
     config.database.url === undefined
-      ? await openEmbeddedDatabase({ dataDirectory: config.dataDirectory, logger })
+      ? await openEmbeddedDatabase({
+          dataDirectory: config.dataDirectory,
+          logger: isWorker ? logger.child({}, { level: 'silent' }) : logger,
+        })
       : undefined;
   const url = config.database.url ?? embedded?.url ?? '';
   const database = openDatabase({ url, poolSize: config.database.poolSize, logger });

@@ -55,6 +55,8 @@ export function createSupervisor(options: {
   let allHeard = () => {};
   let gathering: Promise<void> | undefined;
   let appointedId: number | undefined;
+  /** Whether all were ready at the same time. */
+  let hasStarted = false;
   let isStopping = false;
   let hasFaultyEnd = false;
 
@@ -98,7 +100,20 @@ export function createSupervisor(options: {
     // Those that had died before it was known that any can live.
     if (isFirst) for (let missing = count - members.size; missing > 0; missing -= 1) replaceLater();
     appoint();
-    if (readyCount() === count) starting.resolve({ port });
+    if (hasStarted) {
+      logger.info(
+        { worker: member.worker.process.pid, ready: readyCount() },
+        'a worker serves in place of one that died',
+      );
+    } else if (readyCount() === count) {
+      hasStarted = true;
+      logger.info(
+        `${count} workers serve: ${ready()
+          .map(({ worker }) => worker.process.pid)
+          .join(', ')}`,
+      );
+      starting.resolve({ port });
+    }
   }
 
   function died(member: Member, exitCode: number | null, signal: string | null): void {
