@@ -34,7 +34,7 @@ export async function defaultResource(
   if (only !== undefined && others.length === 0) return only;
   const scopes = [...context.oidc.requestParamScopes];
   if (scopes.length > 0 && context.oidc.route === 'authorization' && !scopes.some((scope) => isOpenIdScope(scope))) {
-    throw invalidTarget(apisOwningScopes(callableApis(client, registries.apis), scopes));
+    throw invalidTarget(choicesFor(client, registries.apis, scopes));
   }
   return undefined;
 }
@@ -52,7 +52,7 @@ function resourceOfScopes(context: KoaContextWithOIDC, client: RegisteredClient,
   if (scopes.length === 0)
     return callable.length === 1 && client.apis.length === 1 ? callable[0]?.identifier : undefined;
   const owners = apisOwningScopes(callable, scopes);
-  if (owners.length !== 1) throw invalidTarget(owners.length > 0 ? owners : callable);
+  if (owners.length !== 1) throw invalidTarget(choicesFor(client, apis, scopes));
   return owners[0]?.identifier;
 }
 
@@ -91,6 +91,18 @@ export async function resourceServerInfo(
 /** The APIs that a client may call: those it is registered for, or any where it is registered for none. */
 function callableApis(client: RegisteredClient, apis: Apis): Api[] {
   return apis.all().filter((api) => client.apis.length === 0 || client.apis.includes(api.identifier));
+}
+
+/**
+ * The APIs that a client is told to choose from: those that own every scope asked for, else those that own one at least.
+ * What else there is here is no business of whoever asks.
+ */
+function choicesFor(client: RegisteredClient, apis: Apis, scopes: readonly string[]): Api[] {
+  const ownersOfSome = callableApis(client, apis).filter((api) =>
+    scopesOf(api, client).some((scope) => scopes.includes(scope)),
+  );
+  const ownersOfAll = apisOwningScopes(ownersOfSome, scopes);
+  return ownersOfAll.length > 0 ? ownersOfAll : ownersOfSome;
 }
 
 /** The scopes of an API that a client is registered for. */

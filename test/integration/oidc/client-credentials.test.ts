@@ -153,6 +153,21 @@ describe('APIs', () => {
     }
   });
 
+  test('named none, where scopes of two are asked: what others there are is not told', async () => {
+    const [one, other, unrelated] = await Promise.all([1, 2, 3].map(() => createTestApi(server.domains)));
+    const scopes = [one, other].map((api) => api?.scopes[0]?.scope ?? '');
+    // Registered for no API by name, and so allowed to call any.
+    const service = await createServiceClient(server.domains, scopes.join(' '));
+    for (const parameters of [{}, { scope: scopes.join(' ') }]) {
+      const { body } = await clientCredentials(server.issuer, service, parameters);
+      expect(body.error).toBe('invalid_target');
+      expect(body.error_description).toContain(one?.identifier);
+      expect(body.error_description).toContain(other?.identifier);
+      expect(body.error_description).not.toContain(unrelated?.identifier);
+      expect(String(body.error_description).split(', ')).toHaveLength(2);
+    }
+  });
+
   test('named none, where two own the scope: invalid_target; named one, that one', async () => {
     const scope = unique('shared');
     const [one, other] = await Promise.all([1, 2].map(() => createTestApi(server.domains, { scopes: [scope] })));

@@ -59,6 +59,28 @@ describe('a request that names no API', () => {
     expect(answer.get('error_description')).toContain(other.identifier);
   });
 
+  test('but scopes that no API owns together is told of the APIs that own one of them, and of no others', async () => {
+    const shared = `shared:${Date.now()}`;
+    const [one, other, forbidden, strange] = [
+      await createTestApi(server.domains, { scopes: [shared, `${shared}:one`] }),
+      await createTestApi(server.domains, { scopes: [shared, `${shared}:other`] }),
+      await createTestApi(server.domains, { scopes: [shared] }),
+      await createTestApi(server.domains),
+    ];
+    const metadata = { scope: `${shared} ${shared}:one ${shared}:other ${readScope(strange)}` };
+    const apis = [one, other, strange].map(({ identifier }) => identifier);
+    const client = await createTestClient(server.domains, { metadata, apis });
+    const choices = async (scope: string) => {
+      const answer = await errorFor(client.id, { scope, nonce: undefined });
+      expect(answer.get('error')).toBe('invalid_target');
+      const description = answer.get('error_description') ?? '';
+      return [one, other, forbidden, strange].filter(({ identifier }) => description.includes(identifier));
+    };
+    expect(await choices(`${shared}:one ${shared}:other`)).toEqual([one, other]);
+    expect(await choices(`${shared} ${shared}:one`)).toEqual([one]);
+    expect(await choices(shared)).toEqual([one, other]);
+  });
+
   test('is for the one API that the client is registered for, once openid does not claim it for userinfo', async () => {
     const [api, other] = [
       await createTestApi(server.domains, { tokenFormat: 'jwt' }),
