@@ -14,10 +14,13 @@ const pending = new WeakMap<object, Promise<void>[]>();
  */
 export function listenForAudit(provider: Provider, audit: Pick<Audit, 'record' | 'enqueue'>): void {
   const record = (context: KoaContextWithOIDC, event: AuditEvent) => {
-    const recorded = audit.record(event, auditContextOf(context));
+    const earlier = pending.get(context.req) ?? [];
+    const cameFrom = auditContextOf(context);
+    // One after the other: side by side, a consequence could stand in the trail before its cause.
+    const recorded = Promise.allSettled(earlier).then(() => audit.record(event, cameFrom));
     // Awaited later; until then a failure must not count as unhandled.
     recorded.catch(() => undefined);
-    pending.set(context.req, [...(pending.get(context.req) ?? []), recorded]);
+    pending.set(context.req, [...earlier, recorded]);
   };
 
   provider.on('grant.success', (context) => {
@@ -93,7 +96,7 @@ function reuseDetected(context: KoaContextWithOIDC, grantId: string): AuditEvent
   const { client, params } = context.oidc;
   if (client === undefined) return undefined;
   const type = params?.grant_type === 'refresh_token' ? 'token.reuse_detected' : 'code.reuse_detected';
-  return { type, grantId, clientId: client.clientId };
+  return { type, grantId, ...parties(context), clientId: client.clientId };
 }
 
 function revocationReason({ oidc }: KoaContextWithOIDC) {

@@ -44,7 +44,7 @@ describe('a refresh token of a public client', () => {
 
   test('that is used again after the leeway ends everything that hangs on its grant, and that is recorded', async () => {
     const client = await publicClient();
-    const { tokens } = await signedIn(client);
+    const { tokens, person } = await signedIn(client);
     const second = await refreshed(client, tokens.refresh_token);
     const all = [tokens.access_token, second.access_token, second.refresh_token];
     for (const token of all) expect(await isActive(server.issuer, client, token)).toBe(true);
@@ -56,7 +56,10 @@ describe('a refresh token of a public client', () => {
     expect(heir).toMatchObject({ status: 400, body: { error: 'invalid_grant' } });
     const events = await server.domains.audit.tail({ limit: 100, types: ['token.reuse_detected', 'grant.revoked'] });
     const own = events.filter(({ clientId }) => clientId === client.id);
-    expect(own.map(({ type }) => type).sort()).toEqual(['grant.revoked', 'token.reuse_detected']);
+    expect(own.map(({ type, accountId }) => [type, accountId])).toEqual([
+      ['token.reuse_detected', person.account.id],
+      ['grant.revoked', person.account.id],
+    ]);
   });
 
   test('ends no other grant of the same person by its reuse', async () => {
