@@ -1,7 +1,7 @@
 import type { Context } from 'koa';
 import type { Accounts } from '../accounts/index.ts';
 import { type Audit, auditContextOf } from '../audit/index.ts';
-import type { Apis, Clients } from '../clients/index.ts';
+import { type Apis, type Clients, OPENID_SCOPES } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
 import { type Csrf, formOf, type Pages, toClientView } from '../http/index.ts';
 import { type InteractionStep, type InteractionSteps, noLongerOpen } from '../oidc/index.ts';
@@ -37,8 +37,8 @@ export async function showConsent(
     client: toClientView(client),
     accountLabel: account.email,
     redirectHost: redirectHost(step.redirectUri),
-    newScopes: step.missing.scopes.map(plainScope),
-    grantedScopes: step.granted.scopes.map(plainScope),
+    newScopes: inOrderOf(OPENID_SCOPES, step.missing.scopes).map(plainScope),
+    grantedScopes: inOrderOf(OPENID_SCOPES, step.granted.scopes).map(plainScope),
     resources: resourceViews(step, apis),
     newClaims: step.missing.claims,
     offlineAccess: [...step.missing.scopes, ...step.granted.scopes].includes('offline_access'),
@@ -83,19 +83,31 @@ function resourceViews(step: InteractionStep, apis: Apis): ConsentPage['resource
   const missing = step.missing.resourceScopes;
   const granted = step.granted.resourceScopes;
   const identifiers = [...new Set([...Object.keys(missing), ...Object.keys(granted)])];
-  return identifiers.map((identifier) => {
+  return identifiers.sort().map((identifier) => {
     const api = apis.all().find((candidate) => candidate.identifier === identifier);
+    const owned = api?.scopes ?? [];
     const describe = (scope: string): ScopeView => ({
       scope,
-      description: api?.scopes.find((known) => known.scope === scope)?.description ?? scope,
+      description: owned.find((known) => known.scope === scope)?.description ?? scope,
     });
+    const describeAll = (scopes: readonly string[] = []) =>
+      inOrderOf(
+        owned.map(({ scope }) => scope),
+        scopes,
+      ).map(describe);
     return {
       identifier,
       name: api?.name ?? identifier,
-      newScopes: (missing[identifier] ?? []).map(describe),
-      grantedScopes: (granted[identifier] ?? []).map(describe),
+      newScopes: describeAll(missing[identifier]),
+      grantedScopes: describeAll(granted[identifier]),
     };
   });
+}
+
+/** What is remembered comes in any order; what a person compares with the last time has to stand in the same one. */
+function inOrderOf(known: readonly string[], scopes: readonly string[]): string[] {
+  const rank = (scope: string) => (known.includes(scope) ? known.indexOf(scope) : known.length);
+  return scopes.toSorted().sort((one, other) => rank(one) - rank(other));
 }
 
 /** Where the answer goes, as a person can judge it; an app on the device has a scheme of its own and no host. */

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { createTestAccount, createTestApi, createTestClient, REDIRECT_URI } from '../../harness/factories.ts';
+import { createTestAccount, createTestApi, createTestClient, REDIRECT_URI, unique } from '../../harness/factories.ts';
 import { authorizationRequest, signInForTokens } from '../../harness/flows.ts';
 import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
@@ -118,6 +118,37 @@ describe('consent', () => {
     // The same scope for itself alone, without the API, is another question and not one that was answered.
     const tokens = await signInForTokens(server.issuer, client, credentials);
     expect(tokens.scope).toBe('openid');
+  });
+
+  test('lists scopes in one order, however they were asked for and remembered', async () => {
+    const scopes = ['b', 'a', 'c'].map((name) => ({ scope: unique(`order:${name}`), description: `Read ${name}` }));
+    const api = await createTestApi(server.domains, { scopes });
+    const names = scopes.map(({ scope }) => scope);
+    const client = await createTestClient(server.domains, {
+      metadata: { scope: ['openid profile email phone', ...names].join(' ') },
+    });
+    const credentials = await createTestAccount(server.domains);
+    const everything = ['openid', 'profile', 'email', 'phone', ...names];
+    const askFor = (asked: readonly string[]) =>
+      signIn(client.id, credentials, { scope: asked.join(' '), resource: api.identifier, prompt: 'consent' });
+    const listIn = (html: string) => [...html.matchAll(/<li>([^<]+)<\/li>/g)].map(([, text]) => text);
+    const first = await askFor(everything.toReversed());
+    const inOrder = listIn(permissionsOn(first.page).asked);
+    expect(inOrder).toEqual([
+      'Recognise you when you come back',
+      'See your name, picture and other profile details',
+      'See your email address',
+      'See your phone number',
+      'Read b',
+      'Read a',
+      'Read c',
+    ]);
+    await first.person.submit(first.page, { decision: 'allow' }, '/consent');
+    for (const asked of [everything, everything.toSorted()]) {
+      const { page, person } = await askFor(asked);
+      expect(listIn(permissionsOn(page).granted)).toEqual(inOrder);
+      await person.submit(page, { decision: 'allow' }, '/consent');
+    }
   });
 
   test('is asked of a native app every time, because anybody can pose as one', async () => {
