@@ -19,7 +19,7 @@ export function addAuditCommands(program: Command): void {
 
   audit
     .command('tail')
-    .description('show the newest events, oldest first')
+    .description('show the newest events, by their times, oldest first')
     .option('--limit <number>', 'how many', wholeNumber, DEFAULT_LIMIT)
     .option(
       '--type <type>',
@@ -30,7 +30,10 @@ export function addAuditCommands(program: Command): void {
     .action(async ({ limit, type, follow }: TailFlags, command: Command) => {
       const types = type?.flatMap((given) => matchingTypes(given, command));
       const print = (records: AuditRecord[]) =>
-        printAnswer(command, { json: records.map(present), text: records.map(toLine).join('\n') || 'none' });
+        printAnswer(command, {
+          json: inOrderOfTime(records).map(present),
+          text: inOrderOfTime(records).map(toLine).join('\n') || 'none',
+        });
       await withDomains(async ({ audit: trail }) => {
         const newest = await trail.tail({ limit, ...(types && { types }) });
         if (follow !== true) return print(newest);
@@ -58,7 +61,17 @@ async function followAudit(
 
 function printEach(command: Command, records: readonly AuditRecord[]): void {
   const isJson = isJsonWanted(command);
-  for (const it of records) process.stdout.write(`${isJson ? JSON.stringify(present(it)) : toLine(it)}\n`);
+  for (const it of inOrderOfTime(records))
+    process.stdout.write(`${isJson ? JSON.stringify(present(it)) : toLine(it)}\n`);
+}
+
+/**
+ * By their times, and by their ids where those are equal: what happens with every token is written in batches, after
+ * what has happened since, so that ids alone would tell some consequences before their causes.
+ */
+function inOrderOfTime(records: readonly AuditRecord[]): AuditRecord[] {
+  // They come in the order of their ids, which a stable sort keeps.
+  return records.toSorted((one, other) => one.occurredAt.getTime() - other.occurredAt.getTime());
 }
 
 function matchingTypes(given: string, command: Command): AuditEventType[] {

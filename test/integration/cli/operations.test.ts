@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { asSuperuser, openTestDatabase, type TestDatabase } from '../../harness/database.ts';
+import { until } from '../../harness/until.ts';
 import { createCommandLine, openShared } from './command-line.ts';
 
 describe('on a database that is set up', () => {
@@ -40,6 +41,25 @@ describe('on a database that is set up', () => {
       exitCode: 2,
       stderr: expect.stringMatching(/^error: --type nonsense is none of .*\n$/),
     });
+  });
+
+  test('events are shown in the order in which they happened, whichever was written first', async () => {
+    const { audit } = tessera.domains;
+    audit.enqueue({ type: 'token.issued', clientId: 'first', kind: 'client_credentials', scopes: [] });
+    const enqueuedAt = Date.now();
+    await until('a millisecond has passed', () => Date.now() > enqueuedAt);
+    await audit.record({ type: 'client.deleted', clientId: 'second' });
+    await audit.flush();
+    expect((await audit.tail({ limit: 2 })).map(({ clientId }) => clientId)).toEqual(['second', 'first']);
+    const shown = await tessera.json(['audit', 'tail', '--limit', '2']);
+    expect(shown).toMatchObject([{ client_id: 'first' }, { client_id: 'second' }]);
+    const { stdout } = await tessera.run(['audit', 'tail', '--limit', '2']);
+    expect(stdout).toMatch(/client=first\b.*\n.*client=second\b/);
+    const followed = await tessera.follow(['audit', 'tail', '--follow', '--limit', '2', '--json'], async (next) => [
+      JSON.parse(await next()),
+      JSON.parse(await next()),
+    ]);
+    expect(followed.value).toMatchObject([{ client_id: 'first' }, { client_id: 'second' }]);
   });
 
   test('doctor finds nothing wrong, and names the key that does not fit', async () => {
