@@ -15,6 +15,21 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all([browser.close(), server.close()]));
 
+test('where the browser refuses to copy, the page says so, and selects what is to be copied', async () => {
+  const { page, context, complaints } = await visit(browser);
+  const refusal = `navigator.clipboard.writeText = () => Promise.reject(new DOMException('no', 'NotAllowedError'));`;
+  await context.addInitScript({ content: refusal });
+  await page.goto(`${server.issuer}/`);
+  await page.locator('[data-copy]').first().click();
+  await page.locator('[data-copy]', { hasText: 'Select and copy by hand' }).waitFor();
+  await page.locator('[data-copy-from]').first().click();
+  await page.locator('[data-copy-from]', { hasText: 'Select and copy by hand' }).waitFor();
+  const command = await page.locator('#discovery-command').textContent();
+  expect(await page.evaluate('getSelection().toString()')).toBe(command);
+  expect(complaints).toEqual([]);
+  await context.close();
+});
+
 test('the playground leads a developer through every flow, and none of its pages has faults', async () => {
   const visitor = await visit(browser);
   const { page, context } = visitor;

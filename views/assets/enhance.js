@@ -5,6 +5,8 @@
 
 /** How long "Copied" stands before the button says "Copy" again. */
 const COPIED_MILLISECONDS = 2000;
+/** How long it stands that copying is up to the reader, which takes longer to read and to do. */
+const NOT_COPIED_MILLISECONDS = 8000;
 /** A form sent twice would spend its interaction twice; after this long the answer is not coming and may be retried. */
 const RESUBMIT_MILLISECONDS = 5000;
 
@@ -32,17 +34,32 @@ function enableShowPassword(button) {
   button.hidden = false;
 }
 
+/** Whether it was copied: a browser may refuse it by its settings, a policy, or because another window has the focus. */
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function enableCopy(button) {
   const label = button.textContent;
   button.addEventListener('click', async () => {
     const source = document.getElementById(button.dataset.copyFrom);
-    await navigator.clipboard.writeText(button.dataset.copy ?? source?.textContent ?? '');
-    button.textContent = button.dataset.copiedText;
-    announce(button.dataset.copiedText);
-    setTimeout(() => {
-      button.textContent = label;
-      announce('');
-    }, COPIED_MILLISECONDS);
+    const isCopied = await copy(button.dataset.copy ?? source?.textContent ?? '');
+    if (!isCopied && source) getSelection()?.selectAllChildren(source);
+    const message = isCopied ? button.dataset.copiedText : button.dataset.failedText;
+    button.textContent = message;
+    announce(message);
+    setTimeout(
+      () => {
+        button.textContent = label;
+        announce('');
+      },
+      isCopied ? COPIED_MILLISECONDS : NOT_COPIED_MILLISECONDS,
+    );
   });
   button.hidden = false;
 }
