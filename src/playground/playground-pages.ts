@@ -75,6 +75,8 @@ export interface PlaygroundAnswer {
   /** Pretty JSON; empty for an empty answer. */
   body: string;
   note: string;
+  /** Where on the page more is to be seen of it. */
+  link?: { href: string; label: string } | undefined;
   at: TimeView;
 }
 
@@ -84,7 +86,10 @@ export interface PlaygroundCall {
   title: string;
   text: string;
   action: string;
+  /** None where it is over. */
   buttons: { label: string; kind: 'primary' | 'secondary' | 'danger'; value?: string }[];
+  /** Why there is nothing to do any more. */
+  over?: string | undefined;
   commands: { label: string; code: string }[];
   /** Oldest first. */
   answers: PlaygroundAnswer[];

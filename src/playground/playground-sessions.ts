@@ -40,6 +40,11 @@ export type Run = Readonly<{
   refresh?: (Answer & { isRotated: boolean }) | undefined;
 }>;
 
+/** Whether the tokens of a run were revoked: one takes the grant along that it hangs on, and so all the others. */
+export function isRevoked(run: Run): boolean {
+  return run.revocation?.status === 200;
+}
+
 export type RunKind = 'code' | 'client-credentials';
 type RunOrFailure = Readonly<{ run: Run; failure?: undefined } | { run?: undefined; failure: Failure }>;
 

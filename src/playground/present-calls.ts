@@ -5,7 +5,7 @@ import { describeTime } from './describe-time.ts';
 import { explainFailure } from './explain-failure.ts';
 import type { PlaygroundAnswer, PlaygroundCall } from './playground-pages.ts';
 import { RUN_PATHS } from './playground-paths.ts';
-import type { Answer, Run, RunKind } from './playground-sessions.ts';
+import { type Answer, isRevoked, type Run, type RunKind } from './playground-sessions.ts';
 
 /** Who the tokens of a run were issued to: alone in being allowed to refresh and to revoke them. */
 export function clientOf(kind: RunKind): { id: string; secret: string } {
@@ -30,7 +30,11 @@ export function presentCalls(kind: RunKind, run: Run, options: { issuer: string;
       title: 'Userinfo',
       text: 'Who the person is, as far as the scopes allow: the client asks with the access token.',
       action: `${RUN_PATHS[kind]}/userinfo`,
-      buttons: [{ label: 'Ask userinfo', kind: 'secondary' }],
+      ...whileAlive(
+        run,
+        [{ label: 'Ask userinfo', kind: 'secondary' }],
+        'The access token is revoked. With curl you can see how userinfo refuses it.',
+      ),
       commands: [
         { label: 'Userinfo with curl', code: curlCommand({ url: `${issuer}/userinfo`, bearerToken: accessToken }) },
       ],
@@ -68,7 +72,11 @@ export function presentCalls(kind: RunKind, run: Run, options: { issuer: string;
       title: 'Refresh',
       text: 'Trades the refresh token for a new access token, without the person.',
       action: `${RUN_PATHS[kind]}/refresh`,
-      buttons: [{ label: 'Get new tokens', kind: 'secondary' }],
+      ...whileAlive(
+        run,
+        [{ label: 'Get new tokens', kind: 'secondary' }],
+        'The refresh token is revoked: there are no new tokens for it.',
+      ),
       commands: [
         {
           label: 'Refresh with curl',
@@ -101,12 +109,16 @@ function revocationCall(kind: RunKind, run: Run, { issuer, now }: { issuer: stri
         ? 'Ends a token, and with it whatever hangs on the same grant. The playground introspects the access token before and after.'
         : 'Ends the access token. The playground introspects it before and after.',
     action: `${RUN_PATHS[kind]}/revoke`,
-    buttons: [
-      { label: 'Revoke the access token', kind: 'danger', value: 'access_token' },
-      ...(refreshToken === undefined
-        ? []
-        : [{ label: 'Revoke the refresh token', kind: 'danger', value: 'refresh_token' } as const]),
-    ],
+    ...whileAlive(
+      run,
+      [
+        { label: 'Revoke the access token', kind: 'danger', value: 'access_token' },
+        ...(refreshToken === undefined
+          ? []
+          : [{ label: 'Revoke the refresh token', kind: 'danger', value: 'refresh_token' } as const]),
+      ],
+      'Nothing is left to revoke.',
+    ),
     commands: [
       command('Revocation of the access token with curl', accessToken),
       ...(refreshToken === undefined ? [] : [command('Revocation of the refresh token with curl', refreshToken)]),
@@ -115,14 +127,26 @@ function revocationCall(kind: RunKind, run: Run, { issuer, now }: { issuer: stri
       revocation === undefined
         ? []
         : [
-            present(
-              revocation.token === 'access_token' ? 'The access token' : 'The refresh token',
-              revocation,
-              revocationNote(revocation),
-              now,
-            ),
+            {
+              ...present(
+                revocation.token === 'access_token' ? 'The access token' : 'The refresh token',
+                revocation,
+                revocationNote(revocation),
+                now,
+              ),
+              link: { href: '#introspection', label: 'See the introspection before and after' },
+            },
           ],
   };
+}
+
+/** What can be done with tokens that count, or that it is over. */
+function whileAlive(
+  run: Run,
+  buttons: PlaygroundCall['buttons'],
+  over: string,
+): Pick<PlaygroundCall, 'buttons' | 'over'> {
+  return isRevoked(run) ? { buttons: [], over } : { buttons };
 }
 
 function present(label: string, { status, body, at }: Answer, note: string, now: number): PlaygroundAnswer {
@@ -160,8 +184,11 @@ function introspectionNote(given: Answer): string {
     : 'Dead, or not for the caller to know: the answer says no more than that (RFC 7662, section 2.2).';
 }
 
+const DEAD_REFRESH_TOKEN =
+  'The refresh token is dead: it has expired, was revoked or used up, or its grant has ended. A public client’s is used up by a refresh and replaced. For REFRESH_TOKEN_LEEWAY seconds after that it may come again, as a retry; later it counts as stolen, and its whole grant ends. Start a new flow to get another.';
+
 function refreshNote(given: Answer, isRotated: boolean): string {
-  if (given.status !== 200) return errorNote(given);
+  if (given.status !== 200) return errorOf(given) === 'invalid_grant' ? DEAD_REFRESH_TOKEN : errorNote(given);
   return isRotated
     ? 'The tokens above are new, the refresh token too: the one before is spent.'
     : 'The access token above is new. The refresh token stayed: it rotates for public clients, and this one proves itself by its secret.';

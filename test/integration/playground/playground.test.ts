@@ -106,8 +106,11 @@ describe('a code flow through the playground', () => {
     expect(answer(revoked, 'introspection', 0)).toMatchObject({ active: true });
     expect(answer(revoked, 'introspection', 1)).toEqual({ active: false });
 
-    const refused = await person.submit(revoked, {}, '/refresh');
+    // The button is gone; a page that is still open in another tab has it.
+    const body = new URLSearchParams({ _csrf: csrfOf(revoked) });
+    const refused = await person.open(`${server.issuer}/playground/result/refresh`, { method: 'POST', body });
     expect(answer(refused, 'refresh')).toMatchObject({ error: 'invalid_grant' });
+    expect(section(refused, 'refresh')).toContain('The refresh token is dead');
   });
 
   test('for an API with opaque tokens shows nothing in them but what introspection tells, until they are revoked', async () => {

@@ -27,6 +27,8 @@ function render(kind: RunKind, run: Run): string {
   return views.render(playgroundRunPage(model), 'en');
 }
 
+const formsOn = (html: string) => [...html.matchAll(/<form[^>]* action="([^"]+)"/g)].map((match) => match[1]);
+
 const pages = [
   render('code', fullRun),
   render('client-credentials', { ...fullRun, tokens: { accessToken: 'x' }, resource: undefined }),
@@ -98,6 +100,27 @@ describe('the page of a code flow', () => {
     const links = [...html.matchAll(/<li><a href="#([^"]+)"/g)].map((match) => match[1]);
     expect(links).toEqual(['access-token', 'refresh-token', 'userinfo', 'introspection', 'refresh', 'revocation']);
     for (const id of links) expect(html).toContain(`<section class="card" id="${id}"`);
+  });
+
+  test('says that the tokens are revoked, leads to what introspection says of them, and offers nothing that is over', () => {
+    expect(html).toMatch(/<dt>Revoked<\/dt>\s*<dd>now: the access token and the refresh token<\/dd>/);
+    expect(html).not.toContain('Access token expires');
+    expect(html).toContain('<a href="#introspection">See the introspection before and after</a>');
+    expect(formsOn(html)).toEqual(['/playground/result/introspect', '/playground/sign-out']);
+  });
+
+  test('offers everything again where the revocation was refused', () => {
+    const refused = { ...fullRun, revocation: { status: 503, body: {}, at: NOW, token: 'access_token' } } as const;
+    const page = render('code', refused);
+    expect(page).not.toContain('<dt>Revoked</dt>');
+    const calls = ['userinfo', 'introspect', 'refresh', 'revoke'].map((name) => `/playground/result/${name}`);
+    expect(formsOn(page)).toEqual([...calls, '/playground/sign-out']);
+  });
+
+  test('says of a refused refresh what it means for a refresh token', () => {
+    const note = /id="refresh"[\s\S]*?<\/section>/.exec(html)?.[0];
+    expect(note).toContain('The refresh token is dead');
+    expect(note).not.toContain('a code lives for a minute');
   });
 
   test('tells an answer before revocation from the one after it', () => {
