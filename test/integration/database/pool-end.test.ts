@@ -21,11 +21,16 @@ async function usedPool(onLoss: (error: Error) => void) {
   return { pool, watched };
 }
 
-test('a pool has ended when the server has let go of its connections', async () => {
-  const { watched } = await usedPool(() => undefined);
+test('a pool has ended when its connections are gone, at the server too', async () => {
+  const { pool, watched } = await usedPool(() => undefined);
   const left = () => query(database.url, `select pid from pg_stat_activity where application_name = '${NAME}'`);
   expect(await left()).toHaveLength(SIZE);
+  let gone = 0;
+  pool.on('remove', () => {
+    gone += 1;
+  });
   await watched.end();
+  expect(gone).toBe(SIZE);
   expect(await left()).toEqual([]);
 });
 
