@@ -37,7 +37,7 @@ export function addApiCommands(program: Command): void {
         command,
         await withKeys(async ({ apis }) => {
           const created = await apis.create(input);
-          return toAnswer(created.ok ? created.api : refused(created));
+          return toAnswer(created.ok ? created.api : refusedApi(created));
         }),
       );
     });
@@ -79,7 +79,7 @@ export function addApiCommands(program: Command): void {
             ...(flags.format && { tokenFormat: flags.format }),
           };
           const updated = await apis.update(identifier, patch);
-          return toAnswer(updated.ok ? updated.api : refused(updated));
+          return toAnswer(updated.ok ? updated.api : refusedApi(updated));
         }),
       );
     });
@@ -121,6 +121,12 @@ function withApiFlags(command: Command): Command {
 
 async function find(apis: Apis, identifier: string): Promise<Api> {
   return (await apis.find(identifier)) ?? refused({ code: 'not_found', reason: `no API ${identifier} is registered` });
+}
+
+/** The member at fault has the name that it has in the answer. @throws {AppError} always */
+function refusedApi({ code, field, reason }: Extract<Awaited<ReturnType<Apis['create']>>, { ok: false }>): never {
+  const member = field?.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return refused({ code, reason: field === undefined ? reason : reason.replace(`${field}: `, `${member}: `) });
 }
 
 function changes({ name, alg, ttl, introspectionClient }: ApiFlags): ApiPatch {

@@ -93,6 +93,26 @@ test('an API is created, shown, changed, listed, described for its clients and d
   });
 });
 
+test('the member that an API is refused for has the name that it has in the answer', async () => {
+  const { api, read } = ordersApi();
+  const create = ['api', 'create', '--id', api, '--scope', read, '--format', 'jwt'];
+  await tessera.json(create);
+  const refusals = await Promise.all([
+    tessera.run([...create, '--alg', 'EdDSA']),
+    tessera.run(['api', 'update', api, '--introspection-client', 'nobody']),
+    tessera.run(create),
+  ]);
+  expect(refusals).toEqual(
+    [/signing_algorithm: wants /, /introspection_client_ids: no client nobody /, /identifier: \S+ is taken/].map(
+      (reason) => ({
+        exitCode: 1,
+        stdout: '',
+        stderr: expect.stringMatching(new RegExp(`^error: ${reason.source}[^\n]*\n$`)),
+      }),
+    ),
+  );
+});
+
 test('a client is answered as registered, and its secret is printed when it is made and never again', async () => {
   const { api, read } = ordersApi();
   const id = randomUUID();
