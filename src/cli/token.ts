@@ -15,20 +15,22 @@ export function addTokenCommands(program: Command): void {
   const token = addCommandGroup(program, 'token', 'the tokens that were issued');
 
   token
-    .command('revoke [token]')
-    .description('end one token with its grant (- reads it from standard input), or all of an account, client or grant')
+    .command('revoke')
+    .usage('[options] [- | token]')
+    .description('end one token with its grant, or all of an account, client or grant')
+    .argument('[token]', '-: from standard input; as an argument it shows in the list of processes until it has ended')
     .option('--account <login>', 'all of a person, by e-mail address, user name or id, sessions too')
     .option('--client <id>', 'all that were issued to a client', identifier)
     .option('--grant <id>', 'all that were issued under a grant', identifier)
     .action(async (value: string | undefined, whose: Whose, command: Command) => {
       if (Object.keys(whose).length + (value === undefined ? 0 : 1) !== 1) {
-        command.error('error: name one thing to revoke: a token, --account, --client or --grant');
+        command.error('error: name one thing to revoke: - (a token on standard input), --account, --client or --grant');
       }
       const presented = value === '-' ? await readSecret('token') : value;
       const revoked = await withDomains(async (domains) =>
         presented === undefined ? revokeAll(domains, whose) : revokeToken(domains, presented),
       );
-      printAnswer(command, { json: { revoked }, text: `revoked ${revoked}` });
+      printAnswer(command, { json: { revoked }, text: `${revoked} sessions, grants and tokens ended` });
     });
 }
 
