@@ -59,7 +59,7 @@ export async function checkMigrations(config: Config, knex: Knex): Promise<{ fin
 /** Whether what is sealed opens with the key-encryption key that was given. */
 export async function checkKeys(config: Config, { knex, logger }: { knex: Knex; logger: Logger }): Promise<Finding> {
   const mend =
-    'give KEY_ENCRYPTION_KEY or VAULT_* as this database was set up with them; restore from a backup what was altered or lost';
+    'give the KEY_ENCRYPTION_KEY or VAULT_* that its keys are sealed under; restore from a backup what was altered or lost';
   try {
     const { composeKeys } = await import('../compose/index.ts');
     const audit = createAudit({ knex, clock: systemClock, logger });

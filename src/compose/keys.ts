@@ -10,6 +10,7 @@ import {
   createSigningKeys,
   createVaultKeyWrapper,
   developmentKeyEncryptionKey,
+  developmentKeyPath,
   type KeyWrapper,
   type RotatingServerSecrets,
   type SigningKeys,
@@ -68,10 +69,13 @@ async function openKeyWrapper(
   { vault, keyEncryptionKeys: given, dataDirectory }: Config,
   { isCommand }: { isCommand: boolean },
 ): Promise<KeyWrapper> {
-  const keyEncryptionKeys =
-    given ?? (vault === undefined ? [await developmentKeyEncryptionKey(dataDirectory)] : undefined);
+  const isOfDevelopment = given === undefined && vault === undefined;
+  const keyEncryptionKeys = isOfDevelopment ? [await developmentKeyEncryptionKey(dataDirectory)] : given;
+  const source = isOfDevelopment
+    ? `KEY_ENCRYPTION_KEY is not set, and the key in '${developmentKeyPath(dataDirectory)}'`
+    : undefined;
   return combineKeyWrappers({
-    local: keyEncryptionKeys && createKeyWrapper({ keyEncryptionKeys }),
+    local: keyEncryptionKeys && createKeyWrapper({ keyEncryptionKeys, source }),
     vault: vault && createVaultKeyWrapper(vault, isCommand ? COMMAND_PATIENCE : undefined),
     vaultSeals: vault?.seals ?? false,
   });

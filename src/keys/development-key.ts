@@ -5,17 +5,21 @@ import { createPrivateFile, ensureDataDirectory } from '../database/index.ts';
 import { AppError } from '../errors.ts';
 import { KEY_BYTES } from './authenticated-encryption.ts';
 
-const FILE_NAME = 'key-encryption-key';
 const GROUP_AND_OTHERS = 0o077;
 
+/** Where the key-encryption key of a development server lies. */
+export function developmentKeyPath(dataDirectory: string): string {
+  return join(dataDirectory, 'key-encryption-key');
+}
+
 /**
- * The key-encryption key of a development server: made once into `<dataDirectory>/key-encryption-key`, readable by its
+ * The key-encryption key of a development server: made once into {@link developmentKeyPath}, readable by its
  * owner alone, the same for every process that starts on that directory.
  *
  * @throws {AppError} `configuration` when the file can be read by others, can't be read, or holds no key
  */
 export async function developmentKeyEncryptionKey(dataDirectory: string): Promise<Buffer> {
-  const path = join(dataDirectory, FILE_NAME);
+  const path = developmentKeyPath(dataDirectory);
   const present = await readKeyFile(path);
   if (present !== undefined) return present;
   try {

@@ -3,7 +3,7 @@
  * them under the key-encryption key, opens them at start. Refuses to hand a private part to anything but the signer, to
  * store one in clear, and to write anything while the key-encryption key does not fit what is stored.
  */
-export { developmentKeyEncryptionKey } from './development-key.ts';
+export { developmentKeyEncryptionKey, developmentKeyPath } from './development-key.ts';
 export { keyCheckSeconds } from './key-policy.ts';
 export { createKeyWrapper, type KeyWrapper } from './key-wrapper.ts';
 export {

@@ -23,8 +23,13 @@ const ID_BYTES = 8;
  * key-encryption key is replaced by putting a new one in front.
  *
  * @param options.keyEncryptionKeys 32 bytes each, newest first
+ * @param options.source what they come from, for the fault of one that does not fit; absent: KEY_ENCRYPTION_KEY
  */
-export function createKeyWrapper(options: { keyEncryptionKeys: readonly Buffer[] }): KeyWrapper {
+export function createKeyWrapper(options: {
+  keyEncryptionKeys: readonly Buffer[];
+  source?: string | undefined;
+}): KeyWrapper {
+  const { source = 'KEY_ENCRYPTION_KEY' } = options;
   const keys = new Map(options.keyEncryptionKeys.map((key) => [keyEncryptionKeyId(key), Buffer.from(key)]));
   const newest = keys.entries().next().value;
   if (newest === undefined || [...keys.values()].some((key) => key.length !== KEY_BYTES)) {
@@ -38,7 +43,7 @@ export function createKeyWrapper(options: { keyEncryptionKeys: readonly Buffer[]
     },
     async unwrap(wrappedKey: WrappedKey, context: string) {
       const key = keys.get(wrappedKey.keyEncryptionKeyId);
-      if (key === undefined) throw missingKey(wrappedKey.keyEncryptionKeyId, [...keys.keys()]);
+      if (key === undefined) throw missingKey(source, wrappedKey.keyEncryptionKeyId, [...keys.keys()]);
       return decrypt(key, Buffer.from(wrappedKey.wrapped, 'base64url'), context);
     },
   });
@@ -49,11 +54,11 @@ function keyEncryptionKeyId(key: Buffer): string {
   return deriveKey(key, 'key id', '').subarray(0, ID_BYTES).toString('base64url');
 }
 
-function missingKey(wantedId: string, heldIds: readonly string[]): AppError {
+function missingKey(source: string, wantedId: string, heldIds: readonly string[]): AppError {
   return new AppError({
     code: 'configuration',
     message:
-      `KEY_ENCRYPTION_KEY does not fit this database: its keys are sealed under ${wantedId}, ` +
-      `given is ${heldIds.join(', ')}; nothing was changed, start again with the key that it was set up with`,
+      `${source} does not fit this database: its keys are sealed under ${wantedId}, ` +
+      `given is ${heldIds.join(', ')}; nothing was changed, start again with a key that they are sealed under`,
   });
 }

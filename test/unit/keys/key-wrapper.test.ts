@@ -27,8 +27,11 @@ describe('wrapping data keys', () => {
     const unwrapping = createKeyWrapper({ keyEncryptionKeys: [newer] }).unwrap(wrapped, 'key');
     await expect(unwrapping).rejects.toMatchObject({
       code: 'configuration',
-      message: expect.stringMatching(/^KEY_ENCRYPTION_KEY [^\n]+$/),
+      message: expect.stringMatching(/^KEY_ENCRYPTION_KEY does not fit [^\n]+ a key that they are sealed under$/),
     });
+    const source = "the key in '/data/key'";
+    const named = createKeyWrapper({ keyEncryptionKeys: [newer], source }).unwrap(wrapped, 'key');
+    await expect(named).rejects.toThrow(`${source} does not fit this database`);
   });
 
   test('a wrapped key that names another key does not open under that one', async () => {
