@@ -20,7 +20,8 @@ export function addKeyCommands(program: Command): void {
     .action(async (_: object, command: Command) => {
       const json = (await withDomains(({ signingKeys }) => signingKeys.list())).map(present);
       const columns = ['kid', 'alg', 'state', 'announced_at', 'activated_at', 'next_step', 'next_step_at'];
-      printAnswer(command, { json, text: toTable(columns, json) });
+      const text = [toTable(columns, json), ...json.flatMap(describeSuccessor)].join('\n');
+      printAnswer(command, { json, text });
       const altered = json.filter(({ public_jwk }) => public_jwk === null).map(({ kid }) => kid);
       if (altered.length > 0) throw new AppError({ code: 'server_error', message: describeAltered(altered) });
     });
@@ -61,12 +62,13 @@ export function addKeyCommands(program: Command): void {
     .description('announce a key that was made elsewhere: PEM, a JWK, or a JWKS with one key; - is standard input')
     .option(ALG_OPTION[0], `${ALG_OPTION[1]}; left out: by the type of the key (RSA: RS256)`)
     .action(async (file: string, { alg }: { alg?: string }, command: Command) => {
-      const text = await readText(file, 'the key');
-      const imported = await withKeys(async ({ signingKeys }) => {
+      const source = file === '-' ? 'standard input' : file;
+      const text = await readText(file, source);
+      const { kid, algorithm, replacedKid, signsFrom } = await withKeys(async ({ signingKeys }) => {
         const outcome = await signingKeys.importKey(text, { algorithm: alg });
-        return outcome.ok ? outcome : refused(outcome);
+        return outcome.ok ? outcome : refused({ ...outcome, reason: `${source}: ${outcome.reason}` });
       });
-      const json = { kid: imported.kid, alg: imported.algorithm, state: 'next', signs_from: imported.signsFrom };
+      const json = { kid, alg: algorithm, state: 'next', signs_from: signsFrom, replaced_kid: replacedKid ?? null };
       printAnswer(command, { json, text: toLines(json) });
     });
 
@@ -86,7 +88,12 @@ function describeAltered(kids: readonly string[]): string {
   return `the public part of ${kids.join(', ')} was altered in the database: restore the table signing_keys from a backup`;
 }
 
-function present({ kid, algorithm, state, publicJwk, nextStep, ...times }: ListedKey) {
+function describeSuccessor({ alg, successor_announced_at }: ReturnType<typeof present>): string[] {
+  if (successor_announced_at === null) return [];
+  return [`the next key of ${alg} is to be announced at ${successor_announced_at.toISOString()}`];
+}
+
+function present({ kid, algorithm, state, publicJwk, nextStep, successorAnnouncedAt, ...times }: ListedKey) {
   return {
     kid,
     alg: algorithm,
@@ -98,6 +105,7 @@ function present({ kid, algorithm, state, publicJwk, nextStep, ...times }: Liste
     revoked_at: times.revokedAt ?? null,
     next_step: nextStep?.step ?? null,
     next_step_at: nextStep?.at ?? null,
+    successor_announced_at: successorAnnouncedAt ?? null,
     public_jwk: publicJwk ?? null,
   };
 }

@@ -4,6 +4,13 @@ import { AppError } from '../errors.ts';
 /** Far above any secret or set of metadata; ends the reading of what can be neither. */
 const MAX_BYTES = 1_048_576;
 
+/** Why a file can't be read, by the code of the system's error. */
+const FILE_FAULTS: Readonly<Record<string, string>> = {
+  EACCES: 'permission is denied',
+  EISDIR: 'it is a folder',
+  ENOENT: 'there is no such file',
+};
+
 /**
  * A secret from standard input, without the line end that `echo` adds.
  *
@@ -44,7 +51,9 @@ async function readTextFile(path: string): Promise<string> {
     return decode(await readFile(path), path);
   } catch (cause) {
     if (cause instanceof AppError) throw cause;
-    throw new AppError({ code: 'invalid_request', message: `${path} can't be read`, cause });
+    const reason = FILE_FAULTS[(cause as NodeJS.ErrnoException).code ?? ''];
+    const message = `${path} can't be read${reason === undefined ? '' : `: ${reason}`}`;
+    throw new AppError({ code: 'invalid_request', message, cause });
   }
 }
 

@@ -9,6 +9,8 @@ export type Import =
       ok: true;
       kid: string;
       algorithm: SigningAlgorithm;
+      /** The key that was announced before, and is gone now. */
+      replacedKid: string | undefined;
       /** When it signs by itself. */
       signsFrom: Date | undefined;
     }>
@@ -47,6 +49,7 @@ export async function importSigningKey(
       ok: true,
       kid,
       algorithm,
+      replacedKid: next?.kid,
       signsFrom: activationOf(policy, pairOf(change.keys, algorithm).active, change.now),
     };
   });

@@ -61,11 +61,13 @@ export function announcementSecondsLeft(policy: KeyPolicy, next: SigningKey | un
   return Math.max(0, Math.ceil((signsFrom.getTime() - now.getTime()) / MS_PER_SECOND));
 }
 
-/** For a person: how long, and until when. */
+/** For a person: about how long, and until when. */
 export function describeWait(secondsLeft: number, now: Date): string {
-  return `${secondsLeft} s (at ${after(now, secondsLeft)
+  const end = after(now, secondsLeft)
     .toISOString()
-    .replace(/\.\d+Z$/, 'Z')})`;
+    .replace(/\.\d+Z$/, 'Z');
+  const [unit, seconds] = UNITS.find(([, length]) => secondsLeft >= 2 * length) ?? ['s', 1];
+  return `${Math.round(secondsLeft / seconds)} ${unit} (at ${end})`;
 }
 
 /** What comes next for one of the keys, undefined where that is nothing. */
@@ -78,6 +80,16 @@ export function nextStepOf(policy: KeyPolicy, key: SigningKey, keys: readonly Si
   // A key that is yet to be announced will be in time.
   const at = next === undefined ? rotatesAt(policy, key) : activationOf(policy, active, next.announcedAt);
   return { step: key.state === 'next' ? 'activation' : 'retirement', at };
+}
+
+/** When the key that is to follow one that signs will be announced; undefined where it is, or for one that doesn't. */
+export function successorAnnouncedAt(
+  policy: KeyPolicy,
+  key: SigningKey,
+  keys: readonly SigningKey[],
+): Date | undefined {
+  const isAwaited = key.state === 'active' && pairOf(keys, key.algorithm).next === undefined;
+  return isAwaited ? announcesAt(policy, key) : undefined;
 }
 
 /** When a key signs that is announced at a time, after the one that signs now. */
@@ -108,7 +120,7 @@ function dueOf(policy: KeyPolicy, { keys, now, inUse }: KeysAt, algorithm: Signi
   const { active, next } = pairOf(keys, algorithm);
   if (active === undefined) return withoutActive(policy, { keys, now, inUse }, algorithm, next);
   if (next === undefined) {
-    const isDue = now >= after(rotatesAt(policy, active), -policy.announceSeconds);
+    const isDue = now >= announcesAt(policy, active);
     return isDue ? [{ do: 'make', algorithm, isUrgent: false }] : [];
   }
   const isDue = now >= activationOf(policy, active, next.announcedAt);
@@ -133,8 +145,19 @@ function withoutActive(
 
 const MS_PER_SECOND = 1_000;
 
+/** Longest first; one of which there are two at least is used. */
+const UNITS: readonly (readonly [unit: string, seconds: number])[] = [
+  ['days', 86_400],
+  ['h', 3_600],
+  ['min', 60],
+];
+
 function rotatesAt(policy: KeyPolicy, active: SigningKey): Date {
   return after(active.activatedAt ?? active.createdAt, policy.rotationSeconds);
+}
+
+function announcesAt(policy: KeyPolicy, active: SigningKey): Date {
+  return after(rotatesAt(policy, active), -policy.announceSeconds);
 }
 
 function after(time: Date, seconds: number): Date {

@@ -28,7 +28,8 @@ export async function revokeSigningKey(
   const { keys } = await readKeysAt(dependencies);
   const found = keys.find((key) => key.kid === kid);
   if (found === undefined) return unknownKey(kid);
-  if (found.state === 'active' && options.now !== true) await announceMissingKeys(dependencies, [found.algorithm]);
+  const isKept = found.state === 'active' && options.now !== true;
+  const announced = isKept ? await announceMissingKeys(dependencies, [found.algorithm]) : [];
   // A key that doesn't sign leaves without another one, and so without whatever wraps keys.
   const needsNew = found.state === 'active' && pairOf(keys, found.algorithm).next === undefined && options.now === true;
   const spare = needsNew ? await makeSigningKey(dependencies, found.algorithm) : undefined;
@@ -43,7 +44,12 @@ export async function revokeSigningKey(
       return { ok: true, kid, algorithm, signingKid: active?.kid };
     }
     const secondsLeft = announcementSecondsLeft(dependencies.policy, next, change.now);
-    if (options.now !== true && secondsLeft > 0) return tooEarly(kid, secondsLeft, change.now);
+    if (options.now !== true && secondsLeft > 0) {
+      const follower = announced.length === 0 ? 'the announced key' : 'the key that was announced just now';
+      const wait = describeWait(secondsLeft, change.now);
+      const reason = `${kid} signs, and ${follower} may take its place in ${wait}; --now lets it do so at once`;
+      return { ok: false, code: 'too_early', reason, secondsLeft };
+    }
     if (next === undefined && spare === undefined) return replaced(kid);
     await change.revoke(key);
     if (next !== undefined) await change.promote(next);
@@ -54,11 +60,6 @@ export async function revokeSigningKey(
 
 function unknownKey(kid: string): KeyRefusal {
   return { ok: false, code: 'not_found', reason: `there is no signing key ${kid}` };
-}
-
-function tooEarly(kid: string, secondsLeft: number, now: Date): KeyRefusal {
-  const reason = `${kid} signs, and the announced key may take its place in ${describeWait(secondsLeft, now)}; --now lets it do so at once`;
-  return { ok: false, code: 'too_early', reason, secondsLeft };
 }
 
 /** The announced key was there when it was looked for, and is not any more. */

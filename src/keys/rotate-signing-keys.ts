@@ -42,7 +42,7 @@ export async function rotateSigningKeys(
   const known = rotatingAlgorithms(dependencies, keys);
   const algorithms = known.filter((algorithm) => options.algorithm === undefined || options.algorithm === algorithm);
   if (algorithms.length === 0) return notOffered(String(options.algorithm), known);
-  await announceMissingKeys(dependencies, algorithms);
+  const announced = await announceMissingKeys(dependencies, algorithms);
   if (options.now === true) await untilEveryNodeHasLoaded(dependencies, algorithms);
   return changeSigningKeys(dependencies, async (change): Promise<Rotation> => {
     const steps = algorithms.map((algorithm): Step => {
@@ -50,7 +50,7 @@ export async function rotateSigningKeys(
       return { algorithm, active, next, isDone: (active?.activatedAt ?? startedAt) > startedAt };
     });
     const open = steps.filter(({ isDone }) => !isDone);
-    const refused = options.now === true ? gone(open, change) : tooEarly(dependencies, open, change);
+    const refused = options.now === true ? gone(open, change) : tooEarly(dependencies, open, { change, announced });
     if (refused !== undefined) return refused;
     for (const { next } of open) if (next !== undefined) await change.promote(next);
     const rotated = steps.flatMap(({ algorithm, active, next, isDone }): RotatedKey[] => {
@@ -61,19 +61,19 @@ export async function rotateSigningKeys(
   });
 }
 
-/** Announces a next key for each of the algorithms that has none. */
+/** Announces a next key for each of the algorithms that has none. @returns those for which it did */
 export async function announceMissingKeys(
   dependencies: KeyDependencies,
   algorithms: readonly SigningAlgorithm[],
-): Promise<void> {
+): Promise<SigningAlgorithm[]> {
   const { keys } = await readKeysAt(dependencies);
   const lacking = algorithms.filter((algorithm) => pairOf(keys, algorithm).next === undefined);
-  if (lacking.length === 0) return;
+  if (lacking.length === 0) return [];
   const made = await Promise.all(lacking.map((algorithm) => makeSigningKey(dependencies, algorithm)));
-  await changeSigningKeys(dependencies, async (change) => {
-    for (const key of made) {
-      if (pairOf(change.keys, key.algorithm).next === undefined) await change.add(key, 'next');
-    }
+  return changeSigningKeys(dependencies, async (change) => {
+    const wanted = made.filter(({ algorithm }) => pairOf(change.keys, algorithm).next === undefined);
+    for (const key of wanted) await change.add(key, 'next');
+    return wanted.map(({ algorithm }) => algorithm);
   });
 }
 
@@ -116,7 +116,12 @@ function gone(steps: readonly Step[], { now }: KeyChange): KeyRefusal | undefine
   return { ok: false, code: 'conflict', reason };
 }
 
-function tooEarly(dependencies: KeyDependencies, steps: readonly Step[], { now }: KeyChange): KeyRefusal | undefined {
+/** What was announced is told: it stays, though the rotation is refused. */
+function tooEarly(
+  dependencies: KeyDependencies,
+  steps: readonly Step[],
+  { change: { now }, announced }: { change: KeyChange; announced: readonly SigningAlgorithm[] },
+): KeyRefusal | undefined {
   const early = steps
     .map(({ algorithm, next }) => ({ algorithm, secondsLeft: announcementSecondsLeft(dependencies.policy, next, now) }))
     .filter(({ secondsLeft }) => secondsLeft > 0);
@@ -124,6 +129,7 @@ function tooEarly(dependencies: KeyDependencies, steps: readonly Step[], { now }
   const each = early
     .map(({ algorithm, secondsLeft }) => `${algorithm} in ${describeWait(secondsLeft, now)}`)
     .join(', ');
-  const reason = `announced keys may not sign yet: ${each}; --now lets them sign all the same`;
+  const told = announced.length === 0 ? '' : `announced just now: ${announced.join(', ')}; `;
+  const reason = `${told}announced keys may not sign yet: ${each}; --now lets them sign all the same`;
   return { ok: false, code: 'too_early', reason, secondsLeft: Math.max(...early.map((it) => it.secondsLeft)) };
 }

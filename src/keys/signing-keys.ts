@@ -2,7 +2,7 @@ import { calculateJwkThumbprint, type JWK } from 'jose';
 import { advanceSigningKeys } from './advance-signing-keys.ts';
 import type { KeyDependencies } from './change-signing-keys.ts';
 import { type Import, importSigningKey } from './import-signing-key.ts';
-import { type NextStep, nextStepOf } from './key-policy.ts';
+import { type NextStep, nextStepOf, successorAnnouncedAt } from './key-policy.ts';
 import { resealSigningKeys } from './reseal-signing-keys.ts';
 import { type Revocation, revokeSigningKey } from './revoke-signing-key.ts';
 import { type Rotation, rotateSigningKeys } from './rotate-signing-keys.ts';
@@ -23,6 +23,8 @@ type ListedSigningKey = Omit<SigningKey, 'publicJwk'> &
     /** Undefined: what stands in the table is not the public part of the key that the row names. */
     publicJwk: JWK | undefined;
     nextStep: NextStep | undefined;
+    /** When the key that is to follow this one will be announced; undefined where it is, or where this one doesn't sign. */
+    successorAnnouncedAt: Date | undefined;
   }>;
 
 export type SigningKeys = Readonly<{
@@ -100,8 +102,12 @@ export function createSigningKeys(dependencies: KeyDependencies): SigningKeys {
     return Promise.all(
       keys.map(async (key) => {
         const { version, sealedPrivateJwk, dataKey, publicJwk, ...shown } = key;
-        const nextStep = nextStepOf(dependencies.policy, key, keys);
-        return { ...shown, publicJwk: (await isPublicPartOf(key)) ? publicJwk : undefined, nextStep };
+        return {
+          ...shown,
+          publicJwk: (await isPublicPartOf(key)) ? publicJwk : undefined,
+          nextStep: nextStepOf(dependencies.policy, key, keys),
+          successorAnnouncedAt: successorAnnouncedAt(dependencies.policy, key, keys),
+        };
       }),
     );
   }

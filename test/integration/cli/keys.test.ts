@@ -12,6 +12,7 @@ type Listed = {
   state: string;
   next_step: string | null;
   next_step_at: string | null;
+  successor_announced_at: string | null;
   public_jwk: object | null;
 };
 
@@ -42,7 +43,8 @@ function p256() {
 
 describe('key rotate', () => {
   test('says how long is left, and with --now rotates as often as asked, on record, every algorithm where none is named', async () => {
-    expect(await refusalOf(['key', 'rotate'])).toMatch(/RS256 in 12095\d\d s|RS256 in 1209600 s/);
+    const refusal = await refusalOf(['key', 'rotate']);
+    expect(refusal).toMatch(/^error: announced just now: RS256, ES256; .* RS256 in 14 days \(at \S+Z\)/);
     const announced = await kidOf('RS256', 'next');
     const before = await kidOf('RS256', 'active');
     const { rotated } = await tessera.json(['key', 'rotate', '--now']);
@@ -74,6 +76,9 @@ test('key list tells what will happen to each key, and when', async () => {
   for (const { next_step_at } of keys) expect(Date.parse(String(next_step_at))).toBeGreaterThan(Date.now());
   const { stdout } = await tessera.run(['key', 'list']);
   expect(stdout).toMatch(/^KID +ALG +STATE +ANNOUNCED_AT +ACTIVATED_AT +NEXT_STEP +NEXT_STEP_AT\n/);
+  const awaited = keys.filter(({ successor_announced_at }) => successor_announced_at !== null);
+  expect(awaited.map(({ alg, state }) => `${alg} ${state}`)).toEqual(['RS256 active']);
+  expect(stdout).toContain(`\nthe next key of RS256 is to be announced at ${awaited[0]?.successor_announced_at}\n`);
 });
 
 test('key list tells of a public part that is not that of its key, and does not show it', async () => {
@@ -97,7 +102,7 @@ test('key list tells of a public part that is not that of its key, and does not 
 describe('key revoke', () => {
   test('the key that signs: refused with the time that is left, and done with --now', async () => {
     const kid = await kidOf('ES256', 'active');
-    expect(await refusalOf(['key', 'revoke', kid])).toMatch(/may take its place in 12\d{5} s \(at \S+Z\); --now/);
+    expect(await refusalOf(['key', 'revoke', kid])).toMatch(/may take its place in 14 days \(at \S+Z\); --now/);
     const next = await kidOf('ES256', 'next');
     const answer = { kid, alg: 'ES256', revoked: true, signing_kid: next };
     expect(await tessera.json(['key', 'revoke', kid, '--now'])).toEqual(answer);
@@ -118,16 +123,20 @@ describe('key import', () => {
     const path = join(folder.path, 'key.pem');
     const { privateKey, pem } = p256();
     await writeFile(path, pem);
+    await tessera.domains.signingKeys.rotate({ algorithm: 'ES256' });
+    const announced = await kidOf('ES256', 'next');
     const imported = await tessera.json(['key', 'import', path]);
     expect(imported).toEqual({
       kid: await calculateJwkThumbprint(await exportJWK(privateKey)),
       alg: 'ES256',
       state: 'next',
       signs_from: expect.any(String),
+      replaced_kid: announced,
     });
     folder.remove();
     const other = JSON.stringify({ keys: [await exportJWK(p256().privateKey)] });
-    const { kid } = await tessera.json(['key', 'import', '-'], other);
+    const { kid, replaced_kid } = await tessera.json(['key', 'import', '-'], other);
+    expect(replaced_kid).toBe(imported.kid);
     expect(await kidOf('ES256', 'next')).toBe(kid);
     expect((await tessera.domains.signingKeys.list()).map((key) => key.kid)).not.toContain(imported.kid);
     await tessera.domains.signingKeys.rotate({ algorithm: 'ES256', now: true });
@@ -143,19 +152,26 @@ describe('key import', () => {
     expect(await refusalOf(['key', 'import', '-'], pem)).toContain(`${kid} is here already: it is revoked`);
   });
 
-  test('what is no such key is refused, without a word of it', async () => {
+  test('what is no such key is refused, without a word of it, and what it came from is named', async () => {
+    const folder = freshFolder();
+    const path = join(folder.path, 'secret.pem');
+    await writeFile(path, 'my-secret');
     const { pem } = p256();
     const ed25519 = String(generateKeyPairSync('ed25519').privateKey.export({ format: 'pem', type: 'pkcs8' }));
-    const [another, notOffered, noKey, nowhere] = await Promise.all([
+    const [another, notOffered, noKey, nowhere, noFile] = await Promise.all([
       refusalOf(['key', 'import', '-', '--alg', 'RS256'], pem),
       refusalOf(['key', 'import', '-'], ed25519),
-      refusalOf(['key', 'import', '-'], 'my-secret'),
+      refusalOf(['key', 'import', path]),
       refusalOf(['key', 'import', '/nowhere/key.pem']),
+      refusalOf(['key', 'import', folder.path]),
     ]);
-    expect(another).toContain('signs with ES256, not RS256');
+    folder.remove();
+    expect(another).toContain('standard input: a key of this type signs with ES256, not RS256');
     expect(notOffered).toContain('does not name EdDSA');
+    expect(noKey).toContain(`${path}: holds no private key`);
     expect(noKey).not.toContain('my-secret');
-    expect(nowhere).toContain("/nowhere/key.pem can't be read");
+    expect(nowhere).toContain("/nowhere/key.pem can't be read: there is no such file");
+    expect(noFile).toContain(`${folder.path} can't be read: it is a folder`);
   });
 });
 
@@ -179,6 +195,15 @@ describe('key reseal', () => {
       exitCode: 1,
       stdout: '',
       stderr: expect.stringMatching(/^error: KEY_ENCRYPTION_KEY does not fit this database[^\n]*\n$/),
+    });
+    const folder = freshFolder();
+    const ofDevelopment = await tessera.run(['key', 'rotate', '--now'], {
+      environment: { KEY_ENCRYPTION_KEY: '', DATA_DIR: folder.path },
+    });
+    folder.remove();
+    expect(ofDevelopment).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining(`'${join(folder.path, 'key-encryption-key')}' does not fit this database`),
     });
     expect([await database.knex('signing_keys').orderBy('kid'), await database.knex('server_secrets')]).toEqual(before);
   });

@@ -8,6 +8,7 @@ import {
   type KeyPolicy,
   keyCheckSeconds,
   nextStepOf,
+  successorAnnouncedAt,
 } from '../../../src/keys/key-policy.ts';
 import type { SigningAlgorithm, SigningKey, SigningKeyState } from '../../../src/keys/signing-key.ts';
 
@@ -157,6 +158,16 @@ describe('what people are told', () => {
     expect(nextStepOf(policy, next, [next])).toEqual({ step: 'activation', at: at(94) });
   });
 
+  test('when the next key will be announced, for one that signs and has no successor', () => {
+    const [active, next, other] = [key('active', 0), key('next', 80), key('active', 10, 'ES256')];
+    expect(successorAnnouncedAt(policy, active, [active, other])).toEqual(at(76));
+    expect(successorAnnouncedAt(policy, other, [active, next, other])).toEqual(at(86));
+    for (const none of [active, next]) expect(successorAnnouncedAt(policy, none, [active, next])).toBeUndefined();
+    for (const state of ['retired', 'revoked'] as const) {
+      expect(successorAnnouncedAt(policy, key(state, 0), [key(state, 0)])).toBeUndefined();
+    }
+  });
+
   test.each([
     [1_209_600, 60],
     [300, 30],
@@ -167,6 +178,13 @@ describe('what people are told', () => {
   });
 });
 
-test('a wait is told with its end, as nobody reckons in seconds', () => {
-  expect(describeWait(14 * 86_400, new Date(START + 999))).toBe('1209600 s (at 2026-12-08T00:00:00Z)');
+test.each([
+  [14 * 86_400, '14 days (at 2026-12-08T00:00:00Z)'],
+  [14 * 86_400 - 11, '14 days (at 2026-12-07T23:59:49Z)'],
+  [36 * 3_600, '36 h (at 2026-11-25T12:00:00Z)'],
+  [7_199, '120 min (at 2026-11-24T01:59:59Z)'],
+  [119, '119 s (at 2026-11-24T00:01:59Z)'],
+  [1, '1 s (at 2026-11-24T00:00:01Z)'],
+])('a wait of %i s is told in units that people reckon in, with its end', (seconds, told) => {
+  expect(describeWait(seconds, new Date(START + 999))).toBe(told);
 });
