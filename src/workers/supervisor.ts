@@ -204,6 +204,9 @@ export function createSupervisor(options: {
   return Object.freeze({
     start() {
       // Structured clone: JSON has no NaN, which a gauge without a value is.
+      // Workers take connections themselves. Node's own way hands them out one by one, and one that is on its way to a worker
+      // which dies is neither answered nor closed: its client waits for ever.
+      cluster.schedulingPolicy = cluster.SCHED_NONE;
       cluster.setupPrimary({ exec: options.program, args: [], serialization: 'advanced' });
       for (let index = 0; index < count; index += 1) launch();
       return starting.promise;
