@@ -8,6 +8,7 @@ import {
   SignJWT,
   UnsecuredJWT,
 } from 'jose';
+import { announceChange } from '../../../src/database/index.ts';
 import {
   createServiceClient,
   createTestAccount,
@@ -342,6 +343,7 @@ describe('a caller', () => {
           `update clients set metadata = metadata || '{"token_endpoint_auth_method": "none"}' where id = ?`,
           [id],
         );
+        await announceChange(knex, 'clients', id);
       }
       await until('both are refused', async () => {
         const answers = await Promise.all(
