@@ -14,10 +14,7 @@ export async function lockArtifacts(databaseUrl: string): Promise<TableLock> {
   await locker.connect();
   await locker.query('begin');
   await locker.query('lock table artifacts in access exclusive mode');
-  // Requests: what removes expired rows passes over locked ones, and is no request.
-  const waiting = `from pg_locks join pg_stat_activity using (pid)
-    where not granted and relation = 'artifacts'::regclass and backend_type = 'client backend'
-      and query not like '%skip locked%'`;
+  const waiting = `from pg_locks where not granted and relation = 'artifacts'::regclass`;
   return {
     async waiters() {
       return (await locker.query(`select 1 ${waiting}`)).rows.length;
