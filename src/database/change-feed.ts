@@ -3,12 +3,11 @@ import type { Knex } from 'knex';
 import pg from 'pg';
 import { z } from 'zod';
 import type { Logger } from '../telemetry/index.ts';
+import { type ChangeListener, createChangeListeners } from './change-listeners.ts';
 import { CONNECT_TIMEOUT_MS } from './connect-timeout.ts';
 import { createTakeOverFaults } from './take-over-faults.ts';
 
 type ChangeTopic = 'clients' | 'apis' | 'keys' | 'accounts' | 'revocations';
-/** `id` is what changed; absent: anything of the topic may have. */
-type ChangeListener = (id?: string) => void | Promise<void>;
 /** `undefined`: messages may have been missed, for the connection that listens was lost or has just been made. */
 type MessageListener = (message: string | undefined) => void;
 
@@ -43,8 +42,6 @@ const CHANNEL = 'tessera_changes';
  * a second on each node.
  */
 const POLL_INTERVAL_MS = 350;
-/** What waits to be told of one topic by name; of more, everything is in doubt. Nobody changes so much by hand. */
-const MAX_WAITING_IDS = 100;
 /** After a look one is current for so long: until the next one has had time to answer, and below the promised second. */
 const CURRENT_MS = 750;
 /** A connection that gives no answer for so long (a firewall forgot it, the network is gone) is made again. */
@@ -83,20 +80,24 @@ export async function announceChange(trx: Knex, topic: ChangeTopic, id?: string)
 
 type Revision = { topic: string; revision: string };
 
-/** What is still to be told of a topic; undefined among it: that anything may have changed. */
-type Telling = { waiting: Set<string | undefined>; done: Promise<void>; isRunning: boolean };
-
 /** @param url a direct connection: LISTEN does not survive a pooler in transaction mode */
 export function createChangeFeed(options: { url: string; knex: Knex; logger: Logger }): ChangeFeed {
   const { logger } = options;
-  const listeners = new Map<string, ChangeListener[]>();
   const hearers = new Map<string, MessageListener>();
   /** The revisions as their rows told them last, and nothing that a message claimed: anybody who may connect may notify. */
   const seen = new Map<string, number>();
   /** How far messages without a gap have told on from there; what they claim is looked up by the next poll all the same. */
   const claimed = new Map<string, number>();
-  const telling = new Map<string, Telling>();
   const faults = createTakeOverFaults({ logger, now: () => performance.now() });
+  const listeners = createChangeListeners({
+    patienceMs: POLL_INTERVAL_MS,
+    failed(topic, error) {
+      seen.delete(topic);
+      // At the end what a listener works with is closed under it.
+      if (!isClosed) faults.failed(topic, error);
+    },
+    succeeded: faults.succeeded,
+  });
   let doubtedAt = Number.NEGATIVE_INFINITY;
   let client: pg.Client | undefined;
   /** The connection whose last look is under way. */
@@ -110,60 +111,13 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
   let reconnectTimer: NodeJS.Timeout | undefined;
   let pollTimer: NodeJS.Timeout | undefined;
 
-  /** One at a time of each topic. What comes meanwhile gathers, so that a flood of messages is no flood of work. */
-  function tell(topic: string, id?: string): Promise<void> {
-    const current = telling.get(topic) ?? { waiting: new Set(), done: Promise.resolve(), isRunning: false };
-    telling.set(topic, current);
-    if (current.waiting.size >= MAX_WAITING_IDS) current.waiting = new Set([undefined]);
-    // Who is told that anything may have changed need not be told what.
-    if (id === undefined) current.waiting = new Set([undefined]);
-    else if (!current.waiting.has(undefined)) current.waiting.add(id);
-    if (!current.isRunning) {
-      current.isRunning = true;
-      current.done = tellAll(topic, current);
-    }
-    return current.done;
-  }
-
-  async function tellAll(topic: string, current: Telling): Promise<void> {
-    const hanging = new Set<Promise<void>>();
-    while (current.waiting.size > 0) {
-      const ids = current.waiting;
-      current.waiting = new Set();
-      for (const id of ids) {
-        // One that hangs, because a key can't be opened for the moment, must not hold up what is urgent.
-        const told: Promise<void> = tellOne(topic, id).finally(() => hanging.delete(told));
-        hanging.add(told);
-        await Promise.race([told, delay(POLL_INTERVAL_MS, undefined, { ref: false })]);
-      }
-    }
-    current.isRunning = false;
-    await Promise.all(hanging);
-  }
-
-  async function tellOne(topic: string, id: string | undefined): Promise<void> {
-    let isTakenOver = true;
-    for (const listener of listeners.get(topic) ?? []) {
-      try {
-        await listener(id);
-      } catch (error) {
-        isTakenOver = false;
-        seen.delete(topic);
-        // At the end what a listener works with is closed under it.
-        if (!isClosed) faults.failed(topic, error);
-      }
-    }
-    // Who took over one change alone may still lack another.
-    if (isTakenOver && id === undefined) faults.succeeded(topic);
-  }
-
   async function takeOver(revisions: readonly Revision[]): Promise<void> {
     for (const { topic, revision } of revisions) {
       // A lower one is news too: a message claimed more than there was, or a backup was restored.
       if (!listeners.has(topic) || seen.get(topic) === Number(revision)) continue;
       seen.set(topic, Number(revision));
       claimed.set(topic, Number(revision));
-      await tell(topic);
+      await listeners.tell(topic);
     }
   }
 
@@ -213,7 +167,7 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
     // That a poll was there first is none.
     const reached = claimed.get(topic) ?? 0;
     if (revision === reached + 1) claimed.set(topic, revision);
-    void tell(topic, revision <= reached + 1 ? id : undefined);
+    void listeners.tell(topic, revision <= reached + 1 ? id : undefined);
   }
 
   /** What was meant is unknown: the revisions say whether anything has changed. One look serves all that come in its time. */
@@ -294,7 +248,7 @@ export function createChangeFeed(options: { url: string; knex: Knex; logger: Log
       pollTimer.unref();
     },
     subscribe(topic: ChangeTopic, listener: ChangeListener) {
-      listeners.set(topic, [...(listeners.get(topic) ?? []), listener]);
+      listeners.add(topic, listener);
     },
     hear(channel: string, listener: MessageListener) {
       hearers.set(channel, listener);
