@@ -8,8 +8,6 @@ import type { ConsentsStore } from './consents-store.ts';
 import { failClosed } from './faults.ts';
 import { loadExistingGrant } from './grants.ts';
 import { createInteractionPolicy } from './interaction-policy.ts';
-import { GRANT_ID_CLAIM, REVISION_CLAIM } from './jwt-access-token.ts';
-import { notedRevision } from './jwt-revision.ts';
 import {
   isOriginAllowed,
   LONGEST_REFRESH_CHAIN_SECONDS,
@@ -20,6 +18,7 @@ import {
 import { ALLOWED_ORIGINS, isPkceRequired, REQUIRE_PKCE } from './provider-client.ts';
 import { isRotationRetry } from './refresh-rotation.ts';
 import { defaultResource, resourceServerInfo } from './resources.ts';
+import { customizeJwt, extraTokenClaims } from './token-claims.ts';
 
 /** The pages that the provider shows by itself; `interactions/` makes them. */
 export interface ProviderPages {
@@ -101,13 +100,10 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     },
     formats: {
       customizers: {
-        jwt: (context, token, jwt) => {
-          if ('grantId' in token && token.grantId !== undefined) jwt.payload[GRANT_ID_CLAIM] = token.grantId;
-          const revision = notedRevision(context);
-          if (revision > 0) jwt.payload[REVISION_CLAIM] = revision;
-        },
+        jwt: (context, token, jwt) => customizeJwt(context, token, jwt),
       },
     },
+    extraTokenClaims: (context, token) => extraTokenClaims(context, token),
     ttl: {
       AccessToken: (_context, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
       ClientCredentials: (_context, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,

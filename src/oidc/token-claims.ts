@@ -1,0 +1,40 @@
+import type { AccessToken, ClientCredentials, JWTStructured, KoaContextWithOIDC } from 'oidc-provider';
+import { GRANT_ID_CLAIM, REVISION_CLAIM } from './jwt-access-token.ts';
+import { notedRevision } from './jwt-revision.ts';
+import { signInClaims } from './sign-in-claims.ts';
+
+type IssuedToken = AccessToken | ClientCredentials;
+
+/**
+ * What our access tokens say beyond what the library puts into them, in either format: in a JWT as claims, and by
+ * introspection for an opaque token, with which it is stored. A claim that the library sets by itself (`sub`, `client_id`,
+ * `aud`, …) wins in a JWT; {@link customizeJwt} may still change it there. Each source is a function of its own, spread here.
+ *
+ * @returns undefined where there is nothing to add
+ */
+export async function extraTokenClaims(
+  context: KoaContextWithOIDC,
+  token: IssuedToken,
+): Promise<Record<string, unknown> | undefined> {
+  const claims = { ...signInClaims(context, token) };
+  return Object.keys(claims).length === 0 ? undefined : claims;
+}
+
+/**
+ * The last change to a JWT before it is signed; it has what {@link extraTokenClaims} gave already. Each step is a function
+ * of its own, called here; what throws refuses the token, of which nothing is left behind then.
+ */
+export async function customizeJwt(
+  context: KoaContextWithOIDC,
+  token: IssuedToken,
+  jwt: JWTStructured,
+): Promise<void> {
+  addRevocationClaims(context, token, jwt);
+}
+
+/** What a stateless token is ended by (docs/architecture.md). */
+function addRevocationClaims(context: KoaContextWithOIDC, token: IssuedToken, { payload }: JWTStructured): void {
+  if ('grantId' in token && token.grantId !== undefined) payload[GRANT_ID_CLAIM] = token.grantId;
+  const revision = notedRevision(context);
+  if (revision > 0) payload[REVISION_CLAIM] = revision;
+}
