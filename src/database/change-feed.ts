@@ -7,7 +7,7 @@ import { type ChangeListener, createChangeListeners } from './change-listeners.t
 import { CONNECT_TIMEOUT_MS } from './connect-timeout.ts';
 import { createTakeOverFaults } from './take-over-faults.ts';
 
-type ChangeTopic = 'clients' | 'apis' | 'keys' | 'accounts' | 'revocations';
+type ChangeTopic = 'clients' | 'apis' | 'keys' | 'accounts' | 'revocations' | 'api-keys';
 /** `undefined`: messages may have been missed, for the connection that listens was lost or has just been made. */
 type MessageListener = (message: string | undefined) => void;
 

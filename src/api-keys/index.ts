@@ -1,0 +1,15 @@
+/**
+ * Owns API keys: making, checking, rolling and ending them, and counting what they are used for. Refuses to keep a secret:
+ * only its digest is stored, and a key leaves once, in the answer that made it. Knows no token and no protocol; what its
+ * owner may do, and whether there is one, it asks of others.
+ */
+export {
+  type ApiKey,
+  type ApiKeyOwner,
+  effectiveApis,
+  effectiveScopes,
+  isLive,
+} from './api-key.ts';
+export type { QuotaState } from './api-key-use.ts';
+export { isMeantAsApiKey, parseApiKey, parseApiKeyClientId, toApiKeyClientId } from './api-key-value.ts';
+export type { ApiKeys } from './api-keys.ts';

@@ -1,0 +1,18 @@
+/** What is asked of the owners of keys, when one is made; filled by `compose`. */
+export interface ApiKeyOwners {
+  /** `undefined`: no such client. `apis` empty: any, within its scopes. */
+  findClient(id: string): Promise<
+    | {
+        grantTypes: readonly string[];
+        scopes: readonly string[];
+        apis: readonly string[];
+      }
+    | undefined
+  >;
+  /** `undefined`: no such account. */
+  findAccount(id: string): Promise<{ isDisabled: boolean } | undefined>;
+  /** Every registered API with the scopes that it owns. */
+  listApis(): Promise<readonly RegisteredScopes[]>;
+}
+
+export type RegisteredScopes = Readonly<{ identifier: string; scopes: readonly string[] }>;
