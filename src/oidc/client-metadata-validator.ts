@@ -1,5 +1,6 @@
-import { errors, Provider } from 'oidc-provider';
+import { errors } from 'oidc-provider';
 import type { ClientMetadata, MetadataValidator } from '../clients/index.ts';
+import { GrantProvider } from './grant-handlers.ts';
 import { toProviderMetadata } from './provider-client.ts';
 import { type ConfigurationInputs, providerConfiguration } from './provider-configuration.ts';
 
@@ -19,7 +20,7 @@ export function createMetadataValidator(inputs: () => Promise<ValidationInputs>)
       const stored = JSON.parse(JSON.stringify(metadata)) as ClientMetadata;
       const found = toProviderMetadata({ metadata: stored, allowedOrigins: [] });
       const adapter = () => ({ ...unused, find: async () => found });
-      const provider = new Provider(
+      const provider = new GrantProvider(
         current.config.issuer,
         providerConfiguration({ ...current, adapter, pages: noPages }),
       );

@@ -1,5 +1,5 @@
 import type { Middleware } from 'koa';
-import { type AdapterFactory, type KoaContextWithOIDC, Provider } from 'oidc-provider';
+import type { AdapterFactory, KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Accounts } from '../accounts/index.ts';
 import type { Audit } from '../audit/index.ts';
 import type { Apis, Clients } from '../clients/index.ts';
@@ -13,6 +13,7 @@ import { listenForAudit, settleAudit } from './audit-listeners.ts';
 import { keepClientInstances } from './client-instances.ts';
 import type { ConsentsStore } from './consents-store.ts';
 import { failClosed } from './faults.ts';
+import { GrantProvider } from './grant-handlers.ts';
 import { createInteractionSteps, type InteractionSteps } from './interaction-steps.ts';
 import { introspectJwt } from './introspect-jwt.ts';
 import { createJwtVerifier } from './jwt-access-token.ts';
@@ -72,7 +73,7 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
       signingAlgorithms: algorithms,
     };
     const verify = createJwtVerifier(config.issuer, publicJwks);
-    const provider = new Provider(config.issuer, providerConfiguration(inputs));
+    const provider = new GrantProvider(config.issuer, providerConfiguration(inputs));
     // `ownAddress` has made the forwarded headers our own words.
     provider.proxy = true;
     keepClientInstances(provider, dependencies.clients);
