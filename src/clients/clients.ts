@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 import type { Clock } from '../config/index.ts';
-import { announceChange, type ChangeFeed } from '../database/index.ts';
+import { announceChange, type ChangeFeed, createChangeCache } from '../database/index.ts';
 import { AppError } from '../errors.ts';
 import { listApis, lockRegistry, removeIntrospectionClient } from './apis-store.ts';
 import { checkChangedClient, checkNewClient, invalid } from './check-client.ts';
@@ -14,7 +14,6 @@ import {
   type RegisteredClient,
   usesSecret,
 } from './client.ts';
-import { createClientCache } from './client-cache.ts';
 import { isClientId } from './client-metadata-schema.ts';
 import { generateSecret, matchesAnyDigest, secretDigest } from './client-secret.ts';
 import {
@@ -73,7 +72,7 @@ export function createClients(dependencies: {
   validator: MetadataValidator;
 }): Clients {
   const { knex, clock, audit, validator } = dependencies;
-  const cache = createClientCache<StoredClient>({
+  const cache = createChangeCache<StoredClient>({
     lookUp: (id) => findClient(knex, id),
     isTold: dependencies.changeFeed.isCurrent,
     clock,
@@ -91,6 +90,7 @@ export function createClients(dependencies: {
       const refusedNow = await registryRefusal(trx, draft);
       if (refusedNow !== undefined) return refusedNow;
       if (!(await insertClient(trx, draft, now()))) return conflict(draft.metadata.client_id);
+      await recordRoles(trx, draft, []);
       return withSecret(trx, draft, input.secret);
     });
   }
@@ -110,7 +110,9 @@ export function createClients(dependencies: {
         const refusedNow = await registryRefusal(trx, draft);
         if (refusedNow !== undefined) return refusedNow;
         const isReplaced = await replaceClient(trx, draft, { revision: stored.revision, at: now() });
-        return isReplaced ? withSecret(trx, draft) : ({ ok: false, code: 'overtaken' } as const);
+        if (!isReplaced) return { ok: false, code: 'overtaken' } as const;
+        await recordRoles(trx, draft, stored.client.roles);
+        return withSecret(trx, draft);
       });
       if (result.ok || result.code !== 'overtaken') return result;
     }
@@ -165,6 +167,11 @@ export function createClients(dependencies: {
     return result;
   }
 
+  async function recordRoles(trx: Knex, { metadata, roles }: ClientDraft, before: readonly string[]): Promise<void> {
+    if (roles.length === before.length && roles.every((role) => before.includes(role))) return;
+    await audit.clientChanged(trx, { action: 'roles_set', clientId: metadata.client_id, roles });
+  }
+
   /** Gives the client the secret that its metadata call for, and none that they don't. */
   async function withSecret(trx: Knex, draft: ClientDraft, given?: string): Promise<Changed> {
     const id = draft.metadata.client_id;
@@ -205,6 +212,11 @@ async function registryRefusal(db: Knex, draft: ClientDraft): Promise<ClientRefu
   const apis = await listApis(db);
   const unknownApi = draft.apis.find((identifier) => !apis.some((api) => api.identifier === identifier));
   if (unknownApi !== undefined) return invalid('apis', `no API ${unknownApi} is registered`);
+  for (const [identifier, scopes] of Object.entries(draft.apiScopes)) {
+    const owned = apis.find((api) => api.identifier === identifier)?.scopes.map(({ scope }) => scope) ?? [];
+    const foreign = scopes.find((scope) => !owned.includes(scope));
+    if (foreign !== undefined) return invalid('api_scopes', `${identifier} has no scope ${foreign}`);
+  }
   const naming = apis.find((api) => api.introspectionClientIds.includes(draft.metadata.client_id));
   if (naming !== undefined && !authenticates(draft.metadata)) {
     const reason = `none does not authenticate, and ${naming.identifier} names it to introspect: take it away there first`;

@@ -3,6 +3,7 @@
  * private in DATA_DIR. Refuses to know any table but its own `revisions`: rows belong to the rooms that write them.
  */
 export { takeAdvisoryLock } from './advisory-locks.ts';
+export { createChangeCache } from './change-cache.ts';
 export {
   announceChange,
   type ChangeFeed,

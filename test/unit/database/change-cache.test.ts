@@ -1,12 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
-import { createClientCache } from '../../../src/clients/client-cache.ts';
+import { createChangeCache } from '../../../src/database/change-cache.ts';
 
 function startCache() {
   const rows = new Map<string, string>();
   const asked: string[] = [];
   const waiting: (() => void)[] = [];
   const state = { now: 0, isHeld: false, isAway: false, isTold: false };
-  const cache = createClientCache<string>({
+  const cache = createChangeCache<string>({
     clock: () => state.now,
     isTold: () => state.isTold,
     async lookUp(id) {
@@ -23,7 +23,7 @@ function startCache() {
   return { cache, rows, asked, state, release };
 }
 
-describe('the cache of clients', () => {
+describe('the cache of what the feed tells of', () => {
   test('asks once for what many want at once, and again only when it is old', async () => {
     const { cache, rows, asked, state } = startCache();
     rows.set('a', '1');
@@ -110,20 +110,20 @@ describe('the cache of clients', () => {
     expect(await cache.get('a')).toBe('1');
   });
 
-  test('is bounded: guessed ids push no client out, and of the clients the least used leaves', async () => {
+  test('is bounded: guessed ids push out nothing that is there, and of that the least used leaves', async () => {
     const { cache, rows, asked } = startCache();
     for (let i = 0; i < 10_000; i += 1) {
-      rows.set(`client-${i}`, 'row');
-      await cache.get(`client-${i}`);
+      rows.set(`row-${i}`, 'row');
+      await cache.get(`row-${i}`);
     }
     for (let i = 0; i < 20_000; i += 1) await cache.get(`guess-${i}`);
-    await cache.get('client-0');
+    await cache.get('row-0');
     expect(asked).toHaveLength(30_000);
     rows.set('one-more', 'row');
     await cache.get('one-more');
-    await cache.get('client-0');
+    await cache.get('row-0');
     expect(asked).toHaveLength(30_001);
-    await cache.get('client-1');
+    await cache.get('row-1');
     await cache.get('guess-0');
     expect(asked).toHaveLength(30_003);
   });

@@ -1,7 +1,7 @@
 import type { Clock } from '../config/index.ts';
 
-/** Answers of a look-up by id, held in the process. */
-export type ClientCache<T> = Readonly<{
+/** Answers of a look-up by id, held in the process until the change feed says that they have changed. */
+export type ChangeCache<T> = Readonly<{
   get(id: string): Promise<T | undefined>;
   /** Forgets one answer, or all of them: also those that are still being looked up. */
   drop(id?: string): void;
@@ -9,11 +9,11 @@ export type ClientCache<T> = Readonly<{
 
 /** While nobody can be sure to hear of changes, an answer serves for less than the second within which every node has to follow. */
 const MAX_AGE_MS = 750;
-/** What is sure to be dropped when it changes may stay; this bounds what was changed by hand, past the registry. */
+/** What is sure to be dropped when it changes may stay; this bounds what was changed by hand, past the rooms. */
 const MAX_TOLD_AGE_MS = 60_000;
 /** About 2 KiB each. */
-const MAX_CLIENTS = 10_000;
-/** Apart from the rest, so that guessing ids pushes no client out. */
+const MAX_PRESENT = 10_000;
+/** Apart from the rest, so that guessing ids pushes nothing out that is there. */
 const MAX_ABSENT = 10_000;
 
 type Entry<T> = { answer: Promise<T | undefined>; askedAt: number };
@@ -23,11 +23,11 @@ type Entry<T> = { answer: Promise<T | undefined>; askedAt: number };
  *
  * @param options.isTold whether `drop` is sure to be called within the second for whatever changes
  */
-export function createClientCache<T>(options: {
+export function createChangeCache<T>(options: {
   lookUp(id: string): Promise<T | undefined>;
   isTold(): boolean;
   clock: Clock;
-}): ClientCache<T> {
+}): ChangeCache<T> {
   const { lookUp, isTold, clock } = options;
   // A Map iterates in the order of insertion, and what is used is inserted anew: the first one is the one to leave.
   const present = new Map<string, Entry<T>>();
@@ -52,7 +52,7 @@ export function createClientCache<T>(options: {
     entry.answer.then((answer) => {
       if (!settle()) return;
       if (answer === undefined) keep(absent, id, entry, MAX_ABSENT);
-      else keep(present, id, entry, MAX_CLIENTS);
+      else keep(present, id, entry, MAX_PRESENT);
     }, settle);
     return entry.answer;
   }
@@ -70,7 +70,7 @@ export function createClientCache<T>(options: {
       const ageMs = entry === undefined ? Number.POSITIVE_INFINITY : clock() - entry.askedAt;
       // Below zero: the clock was set back, and nobody knows how old the answer is.
       if (entry !== undefined && ageMs >= 0 && ageMs < (isTold() ? MAX_TOLD_AGE_MS : MAX_AGE_MS)) {
-        if (present.has(id)) keep(present, id, entry, MAX_CLIENTS);
+        if (present.has(id)) keep(present, id, entry, MAX_PRESENT);
         return entry.answer;
       }
       drop(id);
