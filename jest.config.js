@@ -3,8 +3,8 @@ export default {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
-  // Has databases of its own: npm run test:failover.
-  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/failover/'],
+  // One has databases of its own, npm run test:failover; the other installs its own dependencies, npm run test:examples.
+  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/failover/', '<rootDir>/test/examples/'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': [
