@@ -76,16 +76,19 @@ export function resourceServerContract(example: Example): void {
       }, TEST_LIMIT_MS);
       afterAll(() => program?.stop());
 
-      test.each(['jwt', 'opaque'] as const)('a good token opens /profile, which tells whose it is: %s', async (format) => {
-        expect(await profile(format === 'jwt' ? jwt : opaque)).toMatchObject({
-          status: 200,
-          body: { sub: api.accountId, client_id: api.app.id, scope: expect.stringContaining(READ_SCOPE) },
-        });
-        expect(await profile(await api.serviceToken(format))).toMatchObject({
-          status: 200,
-          body: { sub: api.service.id, client_id: api.service.id, scope: READ_SCOPE },
-        });
-      });
+      test.each(['jwt', 'opaque'] as const)(
+        'a good token opens /profile, which tells whose it is: %s',
+        async (format) => {
+          expect(await profile(format === 'jwt' ? jwt : opaque)).toMatchObject({
+            status: 200,
+            body: { sub: api.accountId, client_id: api.app.id, scope: expect.stringContaining(READ_SCOPE) },
+          });
+          expect(await profile(await api.serviceToken(format))).toMatchObject({
+            status: 200,
+            body: { sub: api.service.id, client_id: api.service.id, scope: READ_SCOPE },
+          });
+        },
+      );
 
       test.each(['jwt', 'opaque'] as const)('/admin wants the scope, and says so: %s', async (format) => {
         const refused = await ask('/admin', await api.serviceToken(format));
@@ -206,13 +209,16 @@ export function resourceServerContract(example: Example): void {
       }, TEST_LIMIT_MS);
       afterAll(() => program?.stop());
 
-      test.each(['jwt', 'opaque'] as const)('a revoked token is refused as soon as what is held has aged: %s', async (format) => {
-        const token = await api.serviceToken(format);
-        expect((await profile(token)).status).toBe(200);
-        await revoke(api.issuer, api.service, token);
-        await until('the token is refused', () => isRefused(token), SHORT_CACHE_SECONDS * 1_000 + PATIENCE_MS);
-        expect((await profile(token)).challenge.error).toBe('invalid_token');
-      });
+      test.each(['jwt', 'opaque'] as const)(
+        'a revoked token is refused as soon as what is held has aged: %s',
+        async (format) => {
+          const token = await api.serviceToken(format);
+          expect((await profile(token)).status).toBe(200);
+          await revoke(api.issuer, api.service, token);
+          await until('the token is refused', () => isRefused(token), SHORT_CACHE_SECONDS * 1_000 + PATIENCE_MS);
+          expect((await profile(token)).challenge.error).toBe('invalid_token');
+        },
+      );
 
       test('a JWT is verified before anybody is asked', async () => {
         const jwt = await api.serviceToken('jwt');
@@ -247,11 +253,7 @@ export function resourceServerContract(example: Example): void {
 type Challenge = { scheme?: string; error?: string };
 type Answer = { status: number; challenge: Challenge; body: unknown };
 
-async function call(
-  address: string,
-  path: string,
-  headers: Record<string, string | string[]>,
-): Promise<Answer> {
+async function call(address: string, path: string, headers: Record<string, string | string[]>): Promise<Answer> {
   const { status, headers: answered, text } = await rawRequest(address, { path, headers });
   return { status, challenge: readChallenge(answered['www-authenticate']), body: readBody(text) };
 }

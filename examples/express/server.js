@@ -1,0 +1,32 @@
+import express from 'express';
+import { createTokenReader } from './access-tokens.js';
+import { authorize } from './bearer.js';
+import { readSettings } from './settings.js';
+
+const settings = readSettings();
+const readToken = await createTokenReader(settings);
+
+/** Lets requests pass that bear a token for this API and, if one is named, with that scope. */
+const requireToken = (wantedScope) => async (request, response, next) => {
+  const { claims, status, error, headers } = await authorize(request, readToken, wantedScope);
+  if (claims === undefined) return response.status(status).set(headers).json({ error });
+  request.token = claims;
+  next();
+};
+
+const app = express();
+app.disable('x-powered-by');
+
+app.get('/profile', requireToken(), (request, response) => {
+  const { sub, client_id, scope } = request.token;
+  response.json({ sub: sub ?? client_id, client_id, scope });
+});
+
+app.get('/admin', requireToken('admin'), (request, response) => {
+  response.json({ message: `${request.token.client_id} may administer` });
+});
+
+app.listen(settings.port, (error) => {
+  if (error) throw error;
+  console.log(`listening on http://localhost:${settings.port}`);
+});

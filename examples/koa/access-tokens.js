@@ -1,0 +1,82 @@
+import { createHash } from 'node:crypto';
+import { createRemoteJWKSet, errors, jwtVerify } from 'jose';
+import { LRUCache } from 'lru-cache';
+import * as openid from 'openid-client';
+
+/** Asymmetric ones alone: with HS256 in this list, a public key would be a shared secret. */
+const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'EdDSA'];
+/** Seconds that the clocks of issuer and API may differ by. */
+const CLOCK_TOLERANCE = 5;
+const JWT_FORM = /^[\w-]+\.[\w-]+\.[\w-]*$/;
+/** What jose says where the issuer's keys can't be had: that is no verdict on a token. */
+const KEYS_AWAY = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID', 'ERR_JOSE_GENERIC']);
+
+/**
+ * Asks discovery where the issuer's keys and its introspection are.
+ *
+ * @returns a function that answers with the claims of an access token for this API, `undefined` where it is not good, and throws
+ *   where the issuer can't be asked
+ */
+export async function createTokenReader(settings) {
+  const { issuer, audience, introspectionClientId, introspectionClientSecret } = settings;
+  const client = await openid.discovery(
+    new URL(issuer),
+    introspectionClientId,
+    undefined,
+    openid.ClientSecretBasic(introspectionClientSecret),
+    // http is for an issuer on this machine, as in development.
+    { execute: issuer.startsWith('http:') ? [openid.allowInsecureRequests] : [], timeout: 5 },
+  );
+  const keys = createRemoteJWKSet(new URL(client.serverMetadata().jwks_uri));
+  const introspect = createIntrospection(client, settings);
+
+  /** RFC 9068, section 4. */
+  async function verifyJwt(token) {
+    try {
+      const { payload } = await jwtVerify(token, keys, {
+        issuer,
+        audience,
+        typ: 'at+jwt',
+        algorithms: ALGORITHMS,
+        requiredClaims: ['exp', 'iat', 'sub', 'client_id', 'jti'],
+        clockTolerance: CLOCK_TOLERANCE,
+      });
+      return payload;
+    } catch (error) {
+      if (error instanceof errors.JOSEError && !KEYS_AWAY.has(error.code)) return undefined;
+      throw error;
+    }
+  }
+
+  return async (token) => {
+    const isJwt = JWT_FORM.test(token);
+    const verified = isJwt ? await verifyJwt(token) : undefined;
+    if (isJwt && verified === undefined) return undefined;
+    const claims = isJwt && !settings.introspectsJwts ? verified : await introspect(token);
+    // Bound to a key, of which this API checks no proof (RFC 9449, section 7.2; RFC 8705, section 3): useless to a thief, and here.
+    return claims?.cnf === undefined ? claims : undefined;
+  };
+}
+
+/**
+ * Opaque tokens and API keys (RFC 7662). Answers are held for a moment, negative ones too; requests with one token at the
+ * same time share one question.
+ */
+function createIntrospection(client, { audience, cacheSeconds, cacheSize }) {
+  const answers = new LRUCache({
+    max: cacheSize,
+    ttl: cacheSeconds * 1_000,
+    async fetchMethod(_digest, _before, { context: token, options }) {
+      const answer = await openid.tokenIntrospection(client, token);
+      if (answer.exp !== undefined) options.ttl = Math.min(options.ttl, Math.max(1, answer.exp * 1_000 - Date.now()));
+      return answer;
+    },
+  });
+
+  return async (token) => {
+    // The cache holds no token that could be used: whoever reads the memory of this server finds digests.
+    const digest = createHash('sha256').update(token).digest('base64url');
+    const answer = await answers.fetch(digest, { context: token });
+    return answer.active && [answer.aud].flat().includes(audience) ? answer : undefined;
+  };
+}

@@ -1,0 +1,36 @@
+const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i;
+
+/**
+ * Decides whether a request may pass (RFC 6750, sections 2.1 and 3). The token is taken from the Authorization header alone:
+ * in a query it would end up in logs and histories.
+ *
+ * @param request of node:http
+ * @param readToken as `createTokenReader` makes it
+ * @param scope that the token must have; undefined: any good token will do
+ * @returns `{ claims }` of the token, or how the request is refused: `{ status, error?, headers }`
+ */
+export async function authorize(request, readToken, scope) {
+  const headers = request.headersDistinct.authorization ?? [];
+  if (headers.length > 1) return refusal(400, 'invalid_request');
+  const [header = ''] = headers;
+  // No error where no token came: whoever asks may not know yet that one is wanted.
+  if (!/^Bearer\b/i.test(header)) return { status: 401, headers: { 'WWW-Authenticate': 'Bearer' } };
+  const token = BEARER.exec(header)?.[1];
+  let claims;
+  try {
+    claims = token === undefined ? undefined : await readToken(token);
+  } catch (error) {
+    // That says nothing about the token.
+    console.error('the issuer could not be asked:', error);
+    return { status: 503, error: 'temporarily_unavailable', headers: { 'Retry-After': '5' } };
+  }
+  if (claims === undefined) return refusal(401, 'invalid_token');
+  if (scope !== undefined && !(claims.scope ?? '').split(' ').includes(scope)) {
+    return refusal(403, 'insufficient_scope', `, scope="${scope}"`);
+  }
+  return { claims };
+}
+
+function refusal(status, error, parameters = '') {
+  return { status, error, headers: { 'WWW-Authenticate': `Bearer error="${error}"${parameters}` } };
+}

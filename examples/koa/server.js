@@ -1,0 +1,35 @@
+import Router from '@koa/router';
+import Koa from 'koa';
+import { createTokenReader } from './access-tokens.js';
+import { authorize } from './bearer.js';
+import { readSettings } from './settings.js';
+
+const settings = readSettings();
+const readToken = await createTokenReader(settings);
+
+/** Lets requests pass that bear a token for this API and, if one is named, with that scope. */
+const requireToken = (wantedScope) => async (context, next) => {
+  const { claims, status, error, headers } = await authorize(context.req, readToken, wantedScope);
+  if (claims !== undefined) {
+    context.state.token = claims;
+    return next();
+  }
+  context.status = status;
+  context.set(headers);
+  context.body = { error };
+};
+
+const router = new Router();
+
+router.get('/profile', requireToken(), (context) => {
+  const { sub, client_id, scope } = context.state.token;
+  context.body = { sub: sub ?? client_id, client_id, scope };
+});
+
+router.get('/admin', requireToken('admin'), (context) => {
+  context.body = { message: `${context.state.token.client_id} may administer` };
+});
+
+const app = new Koa();
+app.use(router.routes());
+app.listen(settings.port, () => console.log(`listening on http://localhost:${settings.port}`));
