@@ -23,11 +23,16 @@ export function toApiKeyClientId(id: string): string {
   return `${PREFIX}${id}`;
 }
 
+/** The syntax of an id; what does not have it is never looked up. */
+export function isApiKeyId(id: string): boolean {
+  return ID.test(id);
+}
+
 /** The id of the key that a `client_id` names; `undefined`: it can't be a key's. */
 export function parseApiKeyClientId(clientId: string): string | undefined {
   if (!clientId.startsWith(PREFIX)) return undefined;
   const id = clientId.slice(PREFIX.length);
-  return ID.test(id) ? id : undefined;
+  return isApiKeyId(id) ? id : undefined;
 }
 
 /** Whether somebody meant an API key, right or wrong. */

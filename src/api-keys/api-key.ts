@@ -34,7 +34,7 @@ export type NewApiKey = {
   name: string;
   owner: ApiKeyOwner;
   scopes: readonly string[];
-  /** None named: for a client, those that it is registered for, else those that own the scopes; an account has to name them. */
+  /** None named: those of the client's that own one of the scopes. An account has to name them. */
   apis?: readonly string[] | undefined;
   expiresAt?: Date | undefined;
   allowedAddresses?: readonly string[] | undefined;
@@ -59,8 +59,6 @@ export type ApiKeyRefusal = {
   field?: string | undefined;
 };
 
-export type ApiKeyAction = 'created' | 'updated' | 'rolled' | 'disabled' | 'enabled' | 'revoked';
-
 /** Whether the key itself is good at this moment, its owner aside. @param now epoch milliseconds */
 export function isLive(apiKey: ApiKey, now: number): boolean {
   return apiKey.revokedAt === undefined && !apiKey.isDisabled && (apiKey.expiresAt?.getTime() ?? now + 1) > now;
@@ -84,4 +82,3 @@ export function effectiveScopes(apiKey: Pick<ApiKey, 'scopes'>, ownersScopes: re
 export function effectiveApis(apiKey: Pick<ApiKey, 'apis'>, ownersApis: readonly string[]): readonly string[] {
   return ownersApis.length === 0 ? apiKey.apis : apiKey.apis.filter((api) => ownersApis.includes(api));
 }
-

@@ -1,6 +1,35 @@
+import type { Knex } from 'knex';
 import type { AuditContext } from '../audit/index.ts';
+import type { Clock } from '../config/index.ts';
+import { announceChange, type ChangeFeed, createChangeCache } from '../database/index.ts';
+import { AppError } from '../errors.ts';
+import type { Logger } from '../telemetry/index.ts';
 import type { ApiKey, ApiKeyOwner, ApiKeyPatch, ApiKeyRefusal, NewApiKey } from './api-key.ts';
+import type { ApiKeyAction, ApiKeyAudit } from './api-key-audit.ts';
+import { addIncrements, deleteUsageBefore, readUsage } from './api-key-counts-store.ts';
+import { matchesEither, secretDigest } from './api-key-secret.ts';
 import type { ApiKeyUsage, ApiKeyUse, ApiKeyVerdict } from './api-key-use.ts';
+import {
+  formatApiKey,
+  generateApiKeyId,
+  generateApiKeySecret,
+  isApiKeyId,
+  isApiKeySecret,
+  toApiKeyClientId,
+} from './api-key-value.ts';
+import {
+  findApiKey,
+  insertApiKey,
+  isOwnerGone,
+  listApiKeys,
+  lockApiKey,
+  removeApiKeysOf,
+  type StoredApiKey,
+  updateApiKey,
+} from './api-keys-store.ts';
+import { checkPurpose, checkSettings, invalid, notFound } from './check-api-key.ts';
+import type { ApiKeyOwners } from './owners.ts';
+import { createUseMeter, type UseCounts } from './use-meter.ts';
 
 type Changed = { ok: true; apiKey: ApiKey };
 /** `key` is shown this once. */
@@ -15,7 +44,7 @@ export type ApiKeys = Readonly<{
   create(input: NewApiKey, by?: AuditContext): Promise<Made | ApiKeyRefusal>;
   /**
    * From memory where possible: at most 750 ms old, or dropped at once by the change feed. Finds what is revoked, disabled
-   * or expired, too: whoever uses it asks `isLive`, and looks after the owner. The same object until the key changes.
+   * or expired, too: whoever uses it asks `isLive`, and looks after the owner.
    *
    * @param id without prefix; one that is malformed is never looked up
    */
@@ -58,10 +87,221 @@ export type ApiKeys = Readonly<{
    * @param days first and last day (UTC) as 2026-11-25
    */
   usage(whose: { id: string } | { owner: ApiKeyOwner }, days: { from: string; to: string }): Promise<ApiKeyUsage[]>;
+  /**
+   * Removes the keys of an owner who is being deleted, in the transaction that does so, with an audit event each. Nodes hear
+   * of it when it commits.
+   */
+  removeOf(trx: Knex, owner: ApiKeyOwner): Promise<void>;
   /** Removes counts that are older than they are kept for. @returns how many, at most `batchSize`; fewer: no more */
   sweep(batchSize: number): Promise<number>;
   /** Writes the uses that were allowed before. @throws the database's fault; nothing is lost by it */
   flush(): Promise<void>;
   /** Flushes for the last time; to be called when nobody uses a key any more and before the database closes. */
   close(): Promise<void>;
+  /** Answers of `allow` since the start, by outcome. */
+  counts(): UseCounts;
 }>;
+
+const DAY_SECONDS = 24 * 60 * 60;
+/** Long enough to bring a new key to where the old one is used, within a working day. */
+const DEFAULT_OVERLAP_SECONDS = DAY_SECONDS;
+const MAX_OVERLAP_SECONDS = 30 * DAY_SECONDS;
+/** A year can be compared with the one before it, with a month to do so. */
+const USAGE_KEPT_DAYS = 400;
+
+const DAY_LENGTH = '2026-11-25'.length;
+
+/**
+ * Makes the API keys of one database.
+ *
+ * @param dependencies.audit told of every change within its transaction: what can't be recorded doesn't happen
+ * @param dependencies.owners asked when a key is made
+ * @param dependencies.flushSeconds how long a use may wait to be written
+ */
+export function createApiKeys(dependencies: {
+  knex: Knex;
+  clock: Clock;
+  changeFeed: Pick<ChangeFeed, 'subscribe' | 'isCurrent'>;
+  audit: ApiKeyAudit;
+  owners: ApiKeyOwners;
+  flushSeconds: number;
+  logger: Logger;
+}): ApiKeys {
+  const { knex, clock, changeFeed, audit, owners, flushSeconds, logger } = dependencies;
+  const cache = createChangeCache<StoredApiKey>({
+    lookUp: (id) => findApiKey(knex, id),
+    isTold: changeFeed.isCurrent,
+    clock,
+  });
+  changeFeed.subscribe('api-keys', (id) => cache.drop(id));
+  const meter = createUseMeter({
+    write: (increments) => addIncrements(knex, increments),
+    flushSeconds,
+    clock,
+    logger,
+  });
+  const now = () => new Date(clock());
+
+  async function create(input: NewApiKey, by?: AuditContext): Promise<Made | ApiKeyRefusal> {
+    const { name, expiresAt, allowedAddresses = [], quota, ratePerSecond } = input;
+    const checked = checkSettings({ name, expiresAt, allowedAddresses, quota, ratePerSecond }, clock());
+    if (!checked.ok) return checked;
+    const held = await checkPurpose(input, owners);
+    if (!held.ok) return held;
+    const id = generateApiKeyId();
+    const secret = generateApiKeySecret(id);
+    try {
+      const apiKey = await knex.transaction(async (trx) => {
+        const { settings } = checked;
+        await insertApiKey(trx, { id, settings, purpose: held.purpose, digest: secretDigest(secret), at: now() });
+        await record(trx, { action: 'created', id, owner: held.purpose.owner }, by);
+        return readBack(trx, id);
+      });
+      return { ok: true, apiKey, key: formatApiKey({ id, secret }) };
+    } catch (error) {
+      if (isOwnerGone(error)) return notFound('the owner has been deleted meanwhile');
+      throw error;
+    } finally {
+      cache.drop(id);
+    }
+  }
+
+  async function update(id: string, patch: ApiKeyPatch, by?: AuditContext): Promise<Changed | ApiKeyRefusal> {
+    return change(id, 'updated', by, async (trx, { apiKey }) => {
+      const settings = {
+        name: patch.name ?? apiKey.name,
+        expiresAt: patched(apiKey.expiresAt, patch.expiresAt),
+        allowedAddresses: patch.allowedAddresses ?? apiKey.allowedAddresses,
+        quota: patched(apiKey.quota, patch.quota),
+        ratePerSecond: patched(apiKey.ratePerSecond, patch.ratePerSecond),
+      };
+      const checked = checkSettings(settings, clock(), apiKey);
+      if (!checked.ok) return checked;
+      await updateApiKey(trx, id, { settings: checked.settings }, now());
+      return 'changed';
+    });
+  }
+
+  async function roll(
+    id: string,
+    { overlapSeconds = DEFAULT_OVERLAP_SECONDS }: { overlapSeconds?: number | undefined } = {},
+    by?: AuditContext,
+  ): Promise<Made | ApiKeyRefusal> {
+    if (!Number.isInteger(overlapSeconds) || overlapSeconds < 0 || overlapSeconds > MAX_OVERLAP_SECONDS) {
+      return invalid('overlapSeconds', `wants a whole number from 0 to ${MAX_OVERLAP_SECONDS}`);
+    }
+    const secret = generateApiKeySecret(id);
+    const rolled = await change(id, 'rolled', by, async (trx, stored) => {
+      const until = new Date(clock() + overlapSeconds * 1_000);
+      const previous = overlapSeconds === 0 ? undefined : { digest: stored.digest, until };
+      await updateApiKey(trx, id, { secrets: { digest: secretDigest(secret), previous } }, now());
+      return 'changed';
+    });
+    return rolled.ok ? { ...rolled, key: formatApiKey({ id, secret }) } : rolled;
+  }
+
+  function setDisabled(id: string, isDisabled: boolean, by?: AuditContext): Promise<Changed | ApiKeyRefusal> {
+    return change(id, isDisabled ? 'disabled' : 'enabled', by, async (trx, { apiKey }) => {
+      if (apiKey.isDisabled === isDisabled) return 'unchanged';
+      await updateApiKey(trx, id, { isDisabled }, now());
+      return 'changed';
+    });
+  }
+
+  async function revoke(id: string, by?: AuditContext): Promise<Changed | ApiKeyRefusal> {
+    const revoked = await change(id, 'revoked', by, async (trx) => {
+      await updateApiKey(trx, id, { revokedAt: now() }, now());
+      return 'changed';
+    });
+    // Whoever does it twice has what they want.
+    if (revoked.ok || revoked.code !== 'revoked') return revoked;
+    return { ok: true, apiKey: await readBack(knex, id) };
+  }
+
+  /** One transaction: what `work` does, the audit event and the announcement happen together or not at all. */
+  async function change(
+    id: string,
+    action: ApiKeyAction,
+    by: AuditContext | undefined,
+    work: (trx: Knex, stored: StoredApiKey) => Promise<'changed' | 'unchanged' | ApiKeyRefusal>,
+  ): Promise<Changed | ApiKeyRefusal> {
+    if (!isApiKeyId(id)) return noSuchKey(id);
+    try {
+      return await knex.transaction(async (trx) => {
+        const stored = await lockApiKey(trx, id);
+        if (stored === undefined) return noSuchKey(id);
+        if (stored.apiKey.revokedAt !== undefined) {
+          return { ok: false, code: 'revoked', reason: `API key ${toApiKeyClientId(id)} has been revoked` } as const;
+        }
+        const outcome = await work(trx, stored);
+        if (outcome === 'unchanged') return { ok: true, apiKey: stored.apiKey } as const;
+        if (outcome !== 'changed') return outcome;
+        await record(trx, { action, id, owner: stored.apiKey.owner }, by);
+        return { ok: true, apiKey: await readBack(trx, id) } as const;
+      });
+    } finally {
+      // The feed will say so too, but whoever changed it reads what they wrote at once.
+      cache.drop(id);
+    }
+  }
+
+  async function record(
+    trx: Knex,
+    event: { action: ApiKeyAction; id: string; owner: ApiKeyOwner },
+    by: AuditContext | undefined,
+  ): Promise<void> {
+    await audit.apiKeyChanged(trx, event, by);
+    await announceChange(trx, 'api-keys', event.id);
+  }
+
+  return Object.freeze<ApiKeys>({
+    create,
+    find: async (id) => (isApiKeyId(id) ? (await cache.get(id))?.apiKey : undefined),
+    async verify(id, secret) {
+      if (!isApiKeySecret(id, secret)) return false;
+      const stored = await cache.get(id);
+      const previous = stored?.previous;
+      const isOverlapping = previous !== undefined && clock() < previous.until.getTime();
+      return matchesEither(secret, {
+        current: stored?.digest,
+        previous: isOverlapping ? previous.digest : undefined,
+      });
+    },
+    list: (query = {}) => listApiKeys(knex, query),
+    show: async (id) => (isApiKeyId(id) ? (await findApiKey(knex, id))?.apiKey : undefined),
+    update,
+    roll,
+    disable: (id, by) => setDisabled(id, true, by),
+    enable: (id, by) => setDisabled(id, false, by),
+    revoke,
+    allow: meter.allow,
+    usage: (whose, days) => readUsage(knex, whose, days),
+    async removeOf(trx, owner) {
+      for (const id of await removeApiKeysOf(trx, owner))
+        await record(trx, { action: 'revoked', id, owner }, undefined);
+    },
+    sweep(batchSize) {
+      const before = new Date(clock() - USAGE_KEPT_DAYS * DAY_SECONDS * 1_000).toISOString().slice(0, DAY_LENGTH);
+      return deleteUsageBefore(knex, { size: batchSize, before });
+    },
+    flush: meter.flush,
+    close: meter.close,
+    counts: meter.counts,
+  });
+}
+
+async function readBack(db: Knex, id: string): Promise<ApiKey> {
+  const stored = await findApiKey(db, id);
+  if (stored === undefined) throw new AppError({ code: 'server_error', message: `API key ${id} has vanished` });
+  return stored.apiKey;
+}
+
+/** `null` takes away, what is not named stays. */
+function patched<T>(before: T | undefined, given: T | null | undefined): T | undefined {
+  return given === undefined ? before : (given ?? undefined);
+}
+
+/** What has not the form of an id is not repeated: it may be a whole key. */
+function noSuchKey(id: string): ApiKeyRefusal {
+  return notFound(isApiKeyId(id) ? `there is no API key ${toApiKeyClientId(id)}` : 'there is no such API key');
+}

@@ -10,6 +10,8 @@ export {
   effectiveScopes,
   isLive,
 } from './api-key.ts';
-export type { QuotaState } from './api-key-use.ts';
+export type { ApiKeyAudit } from './api-key-audit.ts';
+export type { ApiKeyVerdict, QuotaState } from './api-key-use.ts';
 export { isMeantAsApiKey, parseApiKey, parseApiKeyClientId, toApiKeyClientId } from './api-key-value.ts';
-export type { ApiKeys } from './api-keys.ts';
+export { type ApiKeys, createApiKeys } from './api-keys.ts';
+export type { ApiKeyOwners } from './owners.ts';

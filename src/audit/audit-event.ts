@@ -15,12 +15,21 @@ const identifier = z
 /** RFC 6749, section 3.3: scope-token. */
 const scopes = z.array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/)).max(MAX_SCOPES);
 
+/** src/roles.ts: the same characters. */
+const roles = scopes;
+
 const accountId = identifier;
 const clientId = identifier;
 const grantId = identifier;
 const tokenKind = z.enum(['access', 'client_credentials', 'refresh']);
 const version = z.int().positive();
 const rotatingSecret = { name: z.enum(['cookie_key', 'dpop_nonce_secret']), version };
+/** Never the key itself: the id, and its owner, which is one of both. */
+const apiKey = {
+  apiKeyId: z.string().regex(/^tsk_[0-9A-Za-z]{16}$/),
+  accountId: accountId.optional(),
+  clientId: clientId.optional(),
+};
 const signingKey = { kid: identifier, algorithm: z.enum(SIGNING_ALGORITHMS) };
 
 function event<Type extends string, Members extends z.ZodRawShape>(type: Type, members: Members) {
@@ -47,11 +56,33 @@ export const auditEventSchema = z.discriminatedUnion('type', [
   }),
   event('consent.granted', { accountId, clientId, grantId, scopes, resources: z.array(identifier).max(MAX_SCOPES) }),
   event('consent.denied', { accountId, clientId }),
+  event('device.allowed', {
+    accountId,
+    clientId,
+    grantId,
+    /** Where the device asked from; the person, from the event's own address. */
+    deviceAddress: z.union([z.ipv4(), z.ipv6()]).optional(),
+  }),
+  event('device.denied', { accountId: accountId.optional(), clientId }),
+  /** Too many codes of devices were tried from the event's address. */
+  event('user_code.limited', {}),
   event('token.issued', {
     clientId,
     accountId: accountId.optional(),
     grantId: grantId.optional(),
     kind: tokenKind,
+    scopes,
+    resource: identifier.optional(),
+  }),
+  event('token.exchanged', {
+    clientId,
+    /** The person whom the token is about; absent: a service. */
+    accountId: accountId.optional(),
+    /** Of the token; the account's or a client's id. */
+    subject: identifier,
+    mode: z.enum(['delegation', 'impersonation']),
+    /** Who acts, as the token says. */
+    actor: identifier.optional(),
     scopes,
     resource: identifier.optional(),
   }),
@@ -87,15 +118,23 @@ export const auditEventSchema = z.discriminatedUnion('type', [
   event('client.updated', { clientId }),
   event('client.deleted', { clientId }),
   event('client.secret_rotated', { clientId }),
+  event('client.roles_set', { clientId, roles }),
   event('api.created', { resource: identifier }),
   event('api.updated', { resource: identifier }),
   event('api.deleted', { resource: identifier }),
+  event('api_key.created', apiKey),
+  event('api_key.updated', apiKey),
+  event('api_key.rolled', apiKey),
+  event('api_key.disabled', apiKey),
+  event('api_key.enabled', apiKey),
+  event('api_key.revoked', apiKey),
   event('account.created', { accountId }),
   event('account.updated', { accountId }),
   event('account.disabled', { accountId }),
   event('account.enabled', { accountId }),
   event('account.deleted', { accountId }),
   event('account.password_set', { accountId }),
+  event('account.roles_set', { accountId, roles }),
   event('secret.announced', rotatingSecret),
   event('secret.rotated', rotatingSecret),
   event('secret.removed', rotatingSecret),

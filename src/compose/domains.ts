@@ -1,5 +1,6 @@
 import { type Accounts, createAccounts, createPasswordHasher } from '../accounts/index.ts';
-import { type Audit, type AuditActor, type AuditContext, createAudit } from '../audit/index.ts';
+import { type ApiKeys, createApiKeys } from '../api-keys/index.ts';
+import { type Audit, type AuditActor, type AuditContext, type AuditEvent, createAudit } from '../audit/index.ts';
 import {
   type Apis,
   type Clients,
@@ -28,6 +29,7 @@ import {
   type RevocationFilter,
   type Revocations,
 } from '../tokens/index.ts';
+import { apiKeyAudit, apiKeyOwners } from './api-keys.ts';
 import type { OpenedDatabase } from './environment-database.ts';
 import { composeKeys, type Keys } from './keys.ts';
 
@@ -43,6 +45,7 @@ export type Domains = Keys &
     accounts: Accounts;
     clients: Clients;
     apis: Apis;
+    apiKeys: ApiKeys;
     consents: ConsentsStore;
     /** As they are now: the first signs, each verifies. */
     cookieKeys(): readonly string[];
@@ -102,15 +105,29 @@ export async function composeDomains(
     changeFeed: changes,
     hasher: createPasswordHasher({ parameters: config.passwordHash }),
     audit: {
-      accountChanged: (trx, { action, accountId }) =>
-        audit.recordWithin(trx, { type: `account.${action}`, accountId }, { actor }),
+      accountChanged: async (trx, change) => {
+        const { accountId } = change;
+        if (change.action === 'deleted') await apiKeys.removeOf(trx, { kind: 'account', accountId });
+        const event: AuditEvent =
+          change.action === 'roles_set'
+            ? { type: 'account.roles_set', accountId, roles: [...change.roles] }
+            : { type: `account.${change.action}`, accountId };
+        return audit.recordWithin(trx, event, { actor });
+      },
     },
     logger,
     clock,
   });
   const registryAudit: RegistryAudit = {
-    clientChanged: (trx, { action, clientId }) =>
-      audit.recordWithin(trx, { type: `client.${action}`, clientId }, { actor }),
+    clientChanged: async (trx, change) => {
+      const { clientId } = change;
+      if (change.action === 'deleted') await apiKeys.removeOf(trx, { kind: 'client', clientId });
+      const event: AuditEvent =
+        change.action === 'roles_set'
+          ? { type: 'client.roles_set', clientId, roles: [...change.roles] }
+          : { type: `client.${change.action}`, clientId };
+      return audit.recordWithin(trx, event, { actor });
+    },
     apiChanged: (trx, { action, identifier }) =>
       audit.recordWithin(trx, { type: `api.${action}`, resource: identifier }, { actor }),
   };
@@ -144,6 +161,15 @@ export async function composeDomains(
     };
   });
   const clients: Clients = createClients({ knex, clock, changeFeed: changes, audit: registryAudit, validator });
+  const apiKeys = createApiKeys({
+    knex,
+    clock,
+    changeFeed: changes,
+    audit: apiKeyAudit(audit, { actor }),
+    owners: apiKeyOwners({ accounts, clients, apis }),
+    flushSeconds: config.apiKeyFlushSeconds,
+    logger,
+  });
   await apis.load();
   const artifacts = createPostgresArtifactStore({
     pool: database.pool,
@@ -174,6 +200,7 @@ export async function composeDomains(
     accounts,
     clients,
     apis,
+    apiKeys,
     consents,
     ...keys,
     cookieKeys,
@@ -183,6 +210,7 @@ export async function composeDomains(
     endToken: (value, by = { actor }) => endToken(access, value, by),
     async close() {
       await changes.close();
+      await apiKeys.close();
       await artifacts.close();
       await revocations.close();
       await audit.close();

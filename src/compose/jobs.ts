@@ -10,7 +10,7 @@ export function composeJobs(
   domains: Domains,
   dependencies: { sweepSignInAttempts: Sweep['sweep'] },
 ): Jobs {
-  const { clock, logger, revocations, serverSecrets, signingKeys } = domains;
+  const { apiKeys, clock, logger, revocations, serverSecrets, signingKeys } = domains;
   const { pool } = domains.database;
   return createJobs({
     databaseUrl: domains.directUrl,
@@ -27,6 +27,7 @@ export function composeJobs(
           },
           { name: 'revocations', sweep: revocations.sweep },
           { name: 'sign-in attempts', sweep: dependencies.sweepSignInAttempts },
+          { name: 'uses of API keys', sweep: apiKeys.sweep },
           { name: 'artifacts', sweep: (batchSize) => sweepExpiredArtifacts({ pool, clock, batchSize }) },
         ],
       }),

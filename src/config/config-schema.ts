@@ -62,6 +62,16 @@ const issuer = text.superRefine((value, context) => {
   if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
 });
 
+const httpsOrigin = text.refine((value) => {
+  const url = URL.parse(value);
+  return url?.protocol === 'https:' && url.origin === value;
+}, 'wants an https origin such as https://mtls.example.com:8443, without a slash at its end');
+
+/** RFC 9110, section 5.1; Node has header names in lower case. */
+const headerName = text
+  .regex(/^[\w!#$%&'*+.^`|~-]+$/, 'wants the name of a header')
+  .transform((name) => name.toLowerCase());
+
 const databaseUrl = text.refine((value) => /^postgres(ql)?:$/.test(URL.parse(value)?.protocol ?? ''), {
   message: 'wants a PostgreSQL URL such as postgres://user:password@host:5432/tessera',
 });
@@ -104,6 +114,14 @@ export const environmentSchema = z.object({
   KEY_ENCRYPTION_KEY: encryptionKeys.optional(),
   COOKIE_KEYS: cookieKeys.optional(),
   TRUST_PROXY: addressRanges,
+  OUTBOUND_PRIVATE_RANGES: addressRanges.default(Object.freeze([])),
+  TLS_CERT_FILE: text.optional(),
+  TLS_KEY_FILE: text.optional(),
+  MTLS_PORT: integer(0, 65_535),
+  MTLS_CA_FILE: text.optional(),
+  MTLS_BASE_URL: httpsOrigin.optional(),
+  CLIENT_CERT_HEADER: headerName,
+  CLIENT_CERT_VERIFIED_HEADER: headerName.optional(),
   METRICS_HOST: text,
   METRICS_PORT: integer(0, 65_535),
   LOG_LEVEL: z.enum(
@@ -119,12 +137,15 @@ export const environmentSchema = z.object({
     )
     .transform((value) => (value === 'auto' ? Math.min(availableParallelism(), MAX_WORKERS) : Number(value))),
   AUTHORIZATION_CODE_TTL: integer(1, 600),
+  DEVICE_CODE_TTL: integer(60, 3_600),
   ACCESS_TOKEN_TTL: seconds,
   ID_TOKEN_TTL: seconds,
   REFRESH_TOKEN_TTL: seconds,
   SESSION_TTL: seconds,
   INTERACTION_TTL: integer(30, 24 * 60 * 60),
   REFRESH_TOKEN_LEEWAY: integer(0, 60),
+  // From what a token needs at all to what no server takes in a header.
+  ACCESS_TOKEN_MAX_BYTES: integer(1_024, 65_536),
   SIGNING_ALGORITHMS: signingAlgorithms,
   KEY_ROTATION_INTERVAL: seconds,
   KEY_ANNOUNCE_TIME: integer(LEAST_ANNOUNCE_SECONDS, MAX_TTL_SECONDS),
@@ -135,6 +156,7 @@ export const environmentSchema = z.object({
   VAULT_TRANSIT_MOUNT: vaultName,
   VAULT_SEALS: flag,
   TOKEN_CACHE_SIZE: integer(0, 1_000_000),
+  API_KEY_FLUSH_INTERVAL: integer(1, 60),
   // From what test suites can bear, through what RFC 9106 (section 4) asks of a server, to its 2 GiB and some room.
   ARGON2_MEMORY_KIB: integer(8_192, 4_194_304),
   ARGON2_PASSES: integer(1, 100),
@@ -142,6 +164,7 @@ export const environmentSchema = z.object({
   SIGN_IN_ATTEMPTS_PER_ACCOUNT: integer(1, 1_000),
   SIGN_IN_ATTEMPTS_PER_ADDRESS: integer(1, 1_000_000),
   SIGN_IN_WINDOW: seconds,
+  USER_CODE_ATTEMPTS_PER_ADDRESS: integer(1, 1_000),
   SWEEP_INTERVAL: seconds,
   SWEEP_BATCH: integer(1, 100_000),
   SHUTDOWN_TIMEOUT: integer(1, 600),

@@ -28,11 +28,31 @@ export type Config = Readonly<{
   /** Absent: made by the server and kept sealed in the database. */
   cookieKeys: readonly string[] | undefined;
   trustedProxies: readonly string[];
+  /** PEM files of the certificate with which this server speaks TLS itself; absent: http, and a proxy ends TLS. */
+  tls: Readonly<{ certFile: string; keyFile: string }> | undefined;
+  /** Mutual TLS (RFC 8705); absent: not offered. */
+  mtls:
+    | Readonly<{
+        /** The origin that clients with certificates call, as published in `mtls_endpoint_aliases`. */
+        baseUrl: string;
+        /** Whether certificates are verified against authorities, without which `tls_client_auth` is not offered. */
+        verifiesChains: boolean;
+        source:
+          | Readonly<{ kind: 'port'; port: number; caFile: string | undefined }>
+          /** Names of headers, in lower case. */
+          | Readonly<{ kind: 'header'; certificate: string; verified: string | undefined }>;
+      }>
+    | undefined;
+  /** What the server fetches from addresses that clients register. */
+  outbound: Readonly<{ allowsHttp: boolean; privateRanges: readonly string[] }>;
+  /** A JWT access token that would be larger is refused. */
+  maxAccessTokenBytes: number;
   metrics: Readonly<{ host: string; port: number }>;
   logLevel: Environment['LOG_LEVEL'];
   dataDirectory: string;
   lifetimes: Readonly<{
     authorizationCodeSeconds: number;
+    deviceCodeSeconds: number;
     accessTokenSeconds: number;
     idTokenSeconds: number;
     refreshTokenSeconds: number;
@@ -63,10 +83,13 @@ export type Config = Readonly<{
     | undefined;
   /** Live tokens and grants that one process keeps for a second at most; 0: none. */
   tokenCacheSize: number;
+  /** How long a use of an API key may wait to be counted in the database. */
+  apiKeyFlushSeconds: number;
   /** Processes that serve on one port. */
   workers: number;
   passwordHash: Readonly<{ memoryKib: number; passes: number; lanes: number }>;
   signInLimits: Readonly<{ attemptsPerAccount: number; attemptsPerAddress: number; windowSeconds: number }>;
+  userCodeLimits: Readonly<{ attemptsPerAddress: number; windowSeconds: number }>;
   sweep: Readonly<{ intervalSeconds: number; batchSize: number }>;
   shutdownTimeoutSeconds: number;
 }>;
@@ -89,6 +112,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv): Config {
   if (parsed.success && parsed.data.KEY_ANNOUNCE_TIME >= parsed.data.KEY_ROTATION_INTERVAL)
     report(faults, 'KEY_ANNOUNCE_TIME', 'wants less than KEY_ROTATION_INTERVAL: a key is announced before it is due');
   if (given.VAULT_ADDR !== undefined) reportVaultFaults(given, faults);
+  reportTlsFaults(given, faults);
   if (!parsed.success || faults.length > 0) {
     throw new AppError({ code: 'configuration', message: faults.map(({ line }) => line).join('\n') });
   }
@@ -132,6 +156,36 @@ function reportVaultFaults(given: Readonly<Record<string, string>>, faults: Faul
     report(faults, 'VAULT_SEALS', 'wants true where KEY_ENCRYPTION_KEY is not set: something has to seal');
 }
 
+function reportTlsFaults(given: Readonly<Record<string, string>>, faults: Fault[]): void {
+  const asksForCertificates = /[1-9]/.test(given.MTLS_PORT ?? '');
+  const endsTls = given.TLS_CERT_FILE !== undefined;
+  if (endsTls && given.TLS_KEY_FILE === undefined)
+    report(faults, 'TLS_KEY_FILE', 'wants the private key of the certificate in TLS_CERT_FILE');
+  if (!endsTls && given.TLS_KEY_FILE !== undefined)
+    report(faults, 'TLS_CERT_FILE', 'wants the certificate of the key in TLS_KEY_FILE');
+  if (endsTls && given.ISSUER?.startsWith('http:'))
+    report(faults, 'ISSUER', 'wants https where TLS_CERT_FILE is set: PORT then speaks nothing else');
+  if (asksForCertificates) {
+    if (!endsTls)
+      report(faults, 'MTLS_PORT', 'wants TLS_CERT_FILE and TLS_KEY_FILE; where a proxy ends TLS, set MTLS_BASE_URL');
+    if (Number(given.MTLS_PORT) === Number(given.PORT ?? defaults.PORT))
+      report(faults, 'MTLS_PORT', 'wants another port than PORT, where browsers would ask people for certificates');
+    if (given.CLIENT_CERT_VERIFIED_HEADER !== undefined)
+      report(faults, 'CLIENT_CERT_VERIFIED_HEADER', 'has no meaning beside MTLS_PORT: this server verifies by itself');
+    return;
+  }
+  if (given.MTLS_CA_FILE !== undefined)
+    report(faults, 'MTLS_CA_FILE', 'wants MTLS_PORT: where a proxy asks for certificates, the proxy verifies them');
+  if (given.MTLS_BASE_URL !== undefined && given.TRUST_PROXY === undefined)
+    report(faults, 'MTLS_BASE_URL', 'wants TRUST_PROXY, the proxy that hands over certificates, or MTLS_PORT');
+  if (given.CLIENT_CERT_VERIFIED_HEADER === undefined) return;
+  if (given.MTLS_BASE_URL === undefined)
+    report(faults, 'CLIENT_CERT_VERIFIED_HEADER', 'wants MTLS_BASE_URL, where clients with certificates call');
+  const certificateHeader = given.CLIENT_CERT_HEADER ?? defaults.CLIENT_CERT_HEADER;
+  if (given.CLIENT_CERT_VERIFIED_HEADER.toLowerCase() === certificateHeader.toLowerCase())
+    report(faults, 'CLIENT_CERT_VERIFIED_HEADER', 'wants another header than CLIENT_CERT_HEADER');
+}
+
 /** OWASP's Password Storage Cheat Sheet: the least memory of argon2id, 19 MiB, with which two passes do. */
 const LEAST_ARGON2_MEMORY_KIB = 19_456;
 
@@ -166,11 +220,30 @@ function toVault(values: Environment): Config['vault'] {
   return Object.freeze({ address, token, key, namespace, mount, seals });
 }
 
+function toTls({ TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }: Environment): Config['tls'] {
+  return certFile === undefined || keyFile === undefined ? undefined : Object.freeze({ certFile, keyFile });
+}
+
+function toMtls(values: Environment, issuer: string): Config['mtls'] {
+  const { MTLS_PORT: port, MTLS_CA_FILE: caFile, MTLS_BASE_URL: given } = values;
+  if (port > 0) {
+    const own = new URL(issuer);
+    own.port = String(port);
+    const source = Object.freeze({ kind: 'port', port, caFile } as const);
+    return Object.freeze({ baseUrl: given ?? own.origin, verifiesChains: caFile !== undefined, source });
+  }
+  if (given === undefined) return undefined;
+  const { CLIENT_CERT_HEADER: certificate, CLIENT_CERT_VERIFIED_HEADER: verified } = values;
+  const source = Object.freeze({ kind: 'header', certificate, verified } as const);
+  return Object.freeze({ baseUrl: given, verifiesChains: verified !== undefined, source });
+}
+
 const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]'];
 
 function toConfig(values: Environment): Config {
   const secrets = { keyEncryptionKeys: values.KEY_ENCRYPTION_KEY, cookieKeys: values.COOKIE_KEYS };
-  const issuer = values.ISSUER ?? `http://localhost:${values.PORT}`;
+  const scheme = values.TLS_CERT_FILE === undefined ? 'http' : 'https';
+  const issuer = values.ISSUER ?? new URL(`${scheme}://localhost:${values.PORT}`).origin;
   const config: Config = {
     environment: values.NODE_ENV,
     isProduction: values.NODE_ENV === 'production',
@@ -186,11 +259,19 @@ function toConfig(values: Environment): Config {
     }),
     ...secrets,
     trustedProxies: values.TRUST_PROXY,
+    tls: toTls(values),
+    mtls: toMtls(values, issuer),
+    outbound: Object.freeze({
+      allowsHttp: values.NODE_ENV !== 'production',
+      privateRanges: values.OUTBOUND_PRIVATE_RANGES,
+    }),
+    maxAccessTokenBytes: values.ACCESS_TOKEN_MAX_BYTES,
     metrics: Object.freeze({ host: values.METRICS_HOST, port: values.METRICS_PORT }),
     logLevel: values.LOG_LEVEL,
     dataDirectory: values.DATA_DIR,
     lifetimes: Object.freeze({
       authorizationCodeSeconds: values.AUTHORIZATION_CODE_TTL,
+      deviceCodeSeconds: values.DEVICE_CODE_TTL,
       accessTokenSeconds: values.ACCESS_TOKEN_TTL,
       idTokenSeconds: values.ID_TOKEN_TTL,
       refreshTokenSeconds: values.REFRESH_TOKEN_TTL,
@@ -205,6 +286,7 @@ function toConfig(values: Environment): Config {
     }),
     vault: toVault(values),
     tokenCacheSize: values.TOKEN_CACHE_SIZE,
+    apiKeyFlushSeconds: values.API_KEY_FLUSH_INTERVAL,
     workers: values.WORKERS,
     passwordHash: Object.freeze({
       memoryKib: values.ARGON2_MEMORY_KIB,
@@ -214,6 +296,10 @@ function toConfig(values: Environment): Config {
     signInLimits: Object.freeze({
       attemptsPerAccount: values.SIGN_IN_ATTEMPTS_PER_ACCOUNT,
       attemptsPerAddress: values.SIGN_IN_ATTEMPTS_PER_ADDRESS,
+      windowSeconds: values.SIGN_IN_WINDOW,
+    }),
+    userCodeLimits: Object.freeze({
+      attemptsPerAddress: values.USER_CODE_ATTEMPTS_PER_ADDRESS,
       windowSeconds: values.SIGN_IN_WINDOW,
     }),
     sweep: Object.freeze({ intervalSeconds: values.SWEEP_INTERVAL, batchSize: values.SWEEP_BATCH }),

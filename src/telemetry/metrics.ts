@@ -33,6 +33,8 @@ export type Metrics = Readonly<{
   /** Reads what the token store has asked the database, and what it has spared it. The names of statements are ours. */
   watchArtifacts(counts: () => ArtifactCounts): void;
   watchRevocations(heldCount: () => number): void;
+  /** Reads how often API keys were allowed and refused. The names of outcomes are ours. */
+  watchApiKeys(counts: () => Readonly<Record<string, number>>): void;
 }>;
 
 /** Seconds. An introspection takes one or two milliseconds, a password check hundreds: both must be told apart. */
@@ -138,6 +140,18 @@ export function createMetrics(build: { version: string }): Metrics {
         registers,
         collect() {
           this.set(heldCount());
+        },
+      });
+    },
+    watchApiKeys(counts: () => Readonly<Record<string, number>>) {
+      new Counter({
+        name: 'tessera_api_key_uses_total',
+        help: 'Uses of API keys that were allowed or refused, by outcome',
+        labelNames: ['outcome'],
+        registers,
+        collect() {
+          this.reset();
+          for (const [outcome, count] of Object.entries(counts())) this.inc({ outcome }, count);
         },
       });
     },
