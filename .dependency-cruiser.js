@@ -65,7 +65,7 @@ const roomRules = Object.entries(rooms).map(([room, reachable]) => ({
     path: '^(src|config)/',
     pathNot: [
       `^src/${room}/`,
-      '^src/errors\\.ts$',
+      '^src/(errors|roles)\\.ts$',
       ...reachable.map((name) => (name === 'defaults' ? '^config/' : `^src/${name}(/|\\.ts$)`)),
     ],
   },

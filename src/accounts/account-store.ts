@@ -11,6 +11,7 @@ type AccountRow = {
   is_disabled: boolean;
   is_demo: boolean;
   profile: Record<string, unknown>;
+  roles: string[];
   password_hash: string;
   created_at: Date;
   updated_at: Date;
@@ -59,12 +60,13 @@ export async function lockAccount(trx: Knex.Transaction, id: string): Promise<Ac
 /** @throws a unique violation; {@link takenField} says of what */
 export async function insertAccount(
   trx: Knex.Transaction,
-  account: AccountDetails & { id: string; isDemo: boolean; passwordHash: string; at: Date },
+  account: AccountDetails & { id: string; roles: string[]; isDemo: boolean; passwordHash: string; at: Date },
 ): Promise<Account> {
   const [row] = await trx<AccountRow>('accounts').insert(
     {
       id: account.id,
       is_demo: account.isDemo,
+      roles: account.roles,
       password_hash: account.passwordHash,
       created_at: account.at,
       updated_at: account.at,
@@ -92,6 +94,15 @@ export async function updateDisabled(
   at: Date,
 ): Promise<Account | undefined> {
   return updateRow(trx, id, { is_disabled: isDisabled, updated_at: at });
+}
+
+export async function updateRoles(
+  trx: Knex.Transaction,
+  id: string,
+  roles: string[],
+  at: Date,
+): Promise<Account | undefined> {
+  return updateRow(trx, id, { roles, updated_at: at });
 }
 
 export async function updatePasswordHash(
@@ -155,6 +166,7 @@ function toAccount(row: AccountRow): Account {
     isDisabled: row.is_disabled,
     isDemo: row.is_demo,
     profile: Object.freeze(claimsToProfile(row.profile)),
+    roles: Object.freeze(row.roles),
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   });

@@ -13,6 +13,8 @@ export type Account = Readonly<{
   isDisabled: boolean;
   isDemo: boolean;
   profile: Readonly<Profile>;
+  /** What APIs are told that the person is (src/roles.ts). */
+  roles: readonly string[];
   createdAt: Date;
   updatedAt: Date;
 }>;

@@ -3,6 +3,7 @@ import type { Knex } from 'knex';
 import type { z } from 'zod';
 import type { Clock } from '../config/index.ts';
 import { announceChange, type ChangeFeed } from '../database/index.ts';
+import { checkRoles } from '../roles.ts';
 import type { Logger } from '../telemetry/index.ts';
 import type { Account, Profile } from './account.ts';
 import { createAccountLookup } from './account-lookup.ts';
@@ -18,6 +19,7 @@ type NewAccount = Readonly<{
   password: string;
   isEmailVerified?: boolean | undefined;
   profile?: Readonly<Profile> | undefined;
+  roles?: readonly string[] | undefined;
   isDemo?: boolean | undefined;
 }>;
 
@@ -45,11 +47,16 @@ type Authentication = Readonly<
   | { ok: false; reason: 'wrong_password' | 'account_disabled'; accountId: string }
 >;
 
-export type AccountAction = 'created' | 'updated' | 'disabled' | 'enabled' | 'deleted' | 'password_set';
+export type AccountAction = 'created' | 'updated' | 'disabled' | 'enabled' | 'deleted' | 'password_set' | 'roles_set';
+
+/** Roles are named, because they say what a person may do from then on. */
+export type AccountChange =
+  | { action: Exclude<AccountAction, 'roles_set'>; accountId: string }
+  | { action: 'roles_set'; accountId: string; roles: readonly string[] };
 
 /** Told of every change, within its transaction: what can't be recorded doesn't happen. */
 export interface AccountAudit {
-  accountChanged(trx: Knex.Transaction, change: { action: AccountAction; accountId: string }): Promise<void>;
+  accountChanged(trx: Knex.Transaction, change: AccountChange): Promise<void>;
 }
 
 /**
@@ -73,6 +80,8 @@ export type Accounts = Readonly<{
   listDemo(): Promise<Account[]>;
   update(id: string, patch: AccountPatch): Promise<AccountResult>;
   setPassword(id: string, password: string): Promise<AccountResult>;
+  /** In the place of those before. Apart from `update`: what a person may change of themselves is never this. */
+  setRoles(id: string, roles: readonly string[]): Promise<AccountResult>;
   disable(id: string): Promise<AccountResult>;
   enable(id: string): Promise<AccountResult>;
   /** For good; the id is never given to anyone else. */
@@ -112,17 +121,17 @@ export function createAccounts(options: {
 
   /** Makes, records and announces one change; a refusal by `work` leaves no trace. */
   async function change(
-    accountId: string,
-    action: AccountAction,
+    made: AccountChange,
     work: (trx: Knex.Transaction) => Promise<Account | AccountRefusal | undefined>,
   ): Promise<AccountResult> {
+    const { accountId } = made;
     if (!ACCOUNT_ID.test(accountId)) return notFound;
     try {
       return await knex.transaction(async (trx): Promise<AccountResult> => {
         const changed = await work(trx);
         if (changed === undefined) return notFound;
         if ('ok' in changed) return changed;
-        await audit.accountChanged(trx, { action, accountId });
+        await audit.accountChanged(trx, made);
         await announceChange(trx, 'accounts', accountId);
         return { ok: true, account: changed };
       });
@@ -149,12 +158,18 @@ export function createAccounts(options: {
       const { username, profile = {}, isEmailVerified = false } = input;
       const details = checkDetails({ email: input.email, username, isEmailVerified, profile });
       if ('ok' in details) return details;
+      const checked = checkRoles(input.roles ?? []);
+      if (!checked.ok) return refusedRoles(checked.reason);
       const hash = await hashNew(hasher, input.password);
       if (typeof hash !== 'string') return hash;
+      const { roles } = checked;
       const id = randomUUID();
-      return change(id, 'created', (trx) =>
-        store.insertAccount(trx, { ...details, id, isDemo: input.isDemo ?? false, passwordHash: hash, at: now() }),
-      );
+      const row = { ...details, id, roles, isDemo: input.isDemo ?? false, passwordHash: hash };
+      return change({ action: 'created', accountId: id }, async (trx) => {
+        const account = await store.insertAccount(trx, { ...row, at: now() });
+        if (roles.length > 0) await audit.accountChanged(trx, { action: 'roles_set', accountId: id, roles });
+        return account;
+      });
     },
 
     async find(id) {
@@ -183,7 +198,7 @@ export function createAccounts(options: {
     listDemo: () => store.loadDemoAccounts(knex),
 
     update: (id, patch) =>
-      change(id, 'updated', async (trx) => {
+      change({ action: 'updated', accountId: id }, async (trx) => {
         const account = await store.lockAccount(trx, id);
         if (account === undefined) return undefined;
         const details = checkDetails(patched(account, patch));
@@ -193,13 +208,24 @@ export function createAccounts(options: {
     async setPassword(id, password) {
       const hash = await hashNew(hasher, password);
       if (typeof hash !== 'string') return hash;
-      return change(id, 'password_set', (trx) => store.updatePasswordHash(trx, id, hash, now()));
+      return change({ action: 'password_set', accountId: id }, (trx) => store.updatePasswordHash(trx, id, hash, now()));
     },
 
-    disable: (id) => change(id, 'disabled', (trx) => store.updateDisabled(trx, id, true, now())),
-    enable: (id) => change(id, 'enabled', (trx) => store.updateDisabled(trx, id, false, now())),
-    delete: (id) => change(id, 'deleted', (trx) => store.deleteAccount(trx, id)),
+    async setRoles(id, given) {
+      const checked = checkRoles(given);
+      if (!checked.ok) return refusedRoles(checked.reason);
+      const { roles } = checked;
+      return change({ action: 'roles_set', accountId: id, roles }, (trx) => store.updateRoles(trx, id, roles, now()));
+    },
+
+    disable: (id) => change({ action: 'disabled', accountId: id }, (trx) => store.updateDisabled(trx, id, true, now())),
+    enable: (id) => change({ action: 'enabled', accountId: id }, (trx) => store.updateDisabled(trx, id, false, now())),
+    delete: (id) => change({ action: 'deleted', accountId: id }, (trx) => store.deleteAccount(trx, id)),
   });
+}
+
+function refusedRoles(reason: string): AccountRefusal {
+  return { ok: false, code: 'invalid', field: 'roles', reason };
 }
 
 async function hashNew(hasher: PasswordHasher, password: string): Promise<string | AccountRefusal> {

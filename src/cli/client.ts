@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Clients, NewClient, RegisteredClient } from '../clients/index.ts';
 import { type Answer, printAnswer, toLines, toTable } from './answer.ts';
-import { type ClientFlags, givenMetadata } from './client-metadata-flags.ts';
+import { type ClientFlags, givenApis, givenMetadata } from './client-metadata-flags.ts';
 import { addCommandGroup } from './command-group.ts';
 import { withDomains, withKeys } from './open-domains.ts';
 import { repeatable, standardInput, wholeNumber } from './option-values.ts';
@@ -29,7 +29,8 @@ export function addClientCommands(program: Command): void {
           const created = await clients.create({
             metadata,
             secret,
-            apis: listOf(flags.api),
+            ...givenApis(flags),
+            roles: listOf(flags.role),
             allowedOrigins: listOf(flags.origin),
             mayIntrospectAny: flags.introspectAny,
           });
@@ -61,6 +62,8 @@ export function addClientCommands(program: Command): void {
     .option('--no-api', 'let it call any API, within its scopes')
     .option('--no-introspect-any', 'no longer let it introspect every token')
     .option('--no-origin', 'take away every origin')
+    .option('--no-role', 'take away every role')
+    .option('--no-access-token-ttl', 'let its access tokens live as long as their API says')
     .action(async (id: string, flags: ClientFlags, command: Command) => {
       if (Object.keys(flags).length === 0) command.error('error: name what to change, such as --name');
       const metadata = await givenMetadata(flags);
@@ -69,7 +72,8 @@ export function addClientCommands(program: Command): void {
         await withKeys(async ({ clients }) => {
           const updated = await clients.update(id, {
             metadata: metadata as NewClient['metadata'],
-            apis: listOf(flags.api),
+            ...givenApis(flags),
+            roles: listOf(flags.role),
             allowedOrigins: listOf(flags.origin),
             mayIntrospectAny: flags.introspectAny,
           });
@@ -120,7 +124,13 @@ function withClientFlags(command: Command): Command {
     )
     .option('--scope <scopes>', 'what it may ask for, in one argument: "openid orders:read"')
     .option('--auth-method <method>', 'client_secret_basic, client_secret_post, private_key_jwt or none')
-    .option('--api <urn>', 'an API that it may call; none named: any, within its scopes (repeatable)', repeatable)
+    .option(
+      '--api <urn>',
+      'an API that it may call; none named: any, within its scopes; "URN SCOPE…": those alone there (repeatable)',
+      repeatable,
+    )
+    .option('--role <role>', 'what APIs are told that it is, in its tokens (repeatable)', repeatable)
+    .option('--access-token-ttl <seconds>', 'the longest that its access tokens may live, 30 to 86400', wholeNumber)
     .option('--introspect-any', 'let it introspect every token')
     .option('--origin <origin>', 'an origin whose pages may call for it (CORS; repeatable)', repeatable)
     .option('--metadata <file>', 'further members of RFC 7591 as JSON, - for standard input; options win');
@@ -144,6 +154,8 @@ function toRegistration(client: RegisteredClient, secret?: string): Record<strin
     ...(secret === undefined ? {} : { client_secret: secret, client_secret_expires_at: 0 }),
     ...metadata,
     apis: client.apis,
+    ...(Object.keys(client.apiScopes).length === 0 ? {} : { api_scopes: client.apiScopes }),
+    roles: client.roles,
     introspect_any: client.mayIntrospectAny,
     allowed_origins: client.allowedOrigins,
     created_at: client.createdAt,

@@ -5,16 +5,17 @@ import { type Answer, printAnswer, toLines, toTable } from './answer.ts';
 import { addCommandGroup } from './command-group.ts';
 import { findAccount } from './find-account.ts';
 import { withDomains } from './open-domains.ts';
-import { wholeNumber } from './option-values.ts';
+import { repeatable, wholeNumber } from './option-values.ts';
 import { refused } from './refused.ts';
 import { readSecret } from './standard-input.ts';
 
 /** Accounts that are read at once, where all are asked for. */
 const PAGE_SIZE = 1_000;
+const ROLE_OPTION = ['--role <role>', 'what APIs are told that they are, in their tokens (repeatable)'] as const;
 const PASSWORD_OPTION = ['--password-stdin', 'take the password from standard input'] as const;
 
 type AccountResult = Awaited<ReturnType<Accounts['disable']>>;
-type NewUserFlags = { email: string; username?: string; name?: string; verified?: boolean };
+type NewUserFlags = { email: string; username?: string; name?: string; verified?: boolean; role?: string[] };
 
 export function addUserCommands(program: Command): void {
   const user = addCommandGroup(program, 'user', 'the people who sign in');
@@ -26,12 +27,13 @@ export function addUserCommands(program: Command): void {
     .option('--username <username>', 'another name to sign in with')
     .option('--name <name>', 'the full name')
     .option('--verified', 'the e-mail address is known to be theirs')
+    .option(...ROLE_OPTION, repeatable)
     .requiredOption(...PASSWORD_OPTION)
-    .action(async ({ email, username, name, verified }: NewUserFlags, command: Command) => {
+    .action(async ({ email, username, name, verified, role: roles }: NewUserFlags, command: Command) => {
       const password = await readSecret('--password-stdin');
       const account = await withDomains(async ({ accounts }) => {
         const profile = name === undefined ? {} : { name };
-        const created = await accounts.create({ email, username, password, isEmailVerified: verified, profile });
+        const created = await accounts.create({ email, username, password, isEmailVerified: verified, profile, roles });
         return created.ok ? created.account : refusedAccount(created);
       });
       printAnswer(command, toAnswer(account));
@@ -61,6 +63,19 @@ export function addUserCommands(program: Command): void {
     .action(async (login: string, _: object, command: Command) => {
       const password = await readSecret('--password-stdin');
       await changeAndEnd(command, login, ({ accounts }, { id }) => accounts.setPassword(id, password));
+    });
+
+  user
+    .command('set-roles <login>')
+    .description('set the roles, in the place of those before; none named: take all away')
+    .option(...ROLE_OPTION, repeatable)
+    .action(async (login: string, { role: roles = [] }: { role?: string[] }, command: Command) => {
+      const changed = await withDomains(async ({ accounts }) => {
+        const { id } = await findAccount(accounts, login);
+        const result = await accounts.setRoles(id, roles);
+        return result.ok ? result.account : refusedAccount(result);
+      });
+      printAnswer(command, toAnswer(changed));
     });
 
   user
@@ -144,6 +159,7 @@ function present(account: Account): Record<string, unknown> {
     email_verified: account.isEmailVerified,
     ...(account.username === undefined ? {} : { username: account.username }),
     ...claims,
+    roles: account.roles,
     disabled: account.isDisabled,
     created_at: account.createdAt,
     updated_at: account.updatedAt,

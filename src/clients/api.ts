@@ -145,14 +145,6 @@ export function checkChangedApi(current: Api, patch: ApiPatch): CheckedApi {
   });
 }
 
-/** Which APIs own every one of the scopes: one answers for a request that names no resource; all, where none is asked. */
-export function apisOwningScopes(apis: readonly Api[], scopes: readonly string[]): Api[] {
-  return apis.filter((api) => {
-    const owned = new Set(api.scopes.map(({ scope: name }) => name));
-    return scopes.every((asked) => owned.has(asked));
-  });
-}
-
 export function invalidApi(field: string, reason: string): ApiRefusal {
   return { ok: false, code: 'invalid_metadata', field, reason: `${field}: ${reason}` };
 }

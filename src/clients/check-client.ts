@@ -1,4 +1,6 @@
 import type { z } from 'zod';
+import { checkRoles } from '../roles.ts';
+import { hasCertificate, SUBJECT_MEMBERS } from './certificate-subject.ts';
 import {
   authenticates,
   type ClientDraft,
@@ -7,9 +9,15 @@ import {
   type NewClient,
   usesSecret,
 } from './client.ts';
-import { type ClientMetadata, clientMetadataSchema, type GivenMetadata } from './client-metadata-schema.ts';
+import {
+  type ClientMetadata,
+  clientMetadataSchema,
+  type GivenMetadata,
+  TOKEN_EXCHANGE,
+} from './client-metadata-schema.ts';
 import { givenSecretFault } from './client-secret.ts';
 import { isOnDevice, originFault } from './client-uris.ts';
+import { scopesIn } from './scopes.ts';
 
 const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
 const CIBA = 'urn:openid:params:grant-type:ciba';
@@ -64,6 +72,19 @@ const rules: readonly Rule[] = [
         }
       : undefined;
   },
+  function exchangesAreAuthenticated({ grant_types, token_endpoint_auth_method }) {
+    return grant_types.includes(TOKEN_EXCHANGE) && token_endpoint_auth_method === 'none'
+      ? {
+          field: 'token_endpoint_auth_method',
+          reason: 'token exchange wants a client that authenticates (RFC 8693, section 2.1): none does not',
+        }
+      : undefined;
+  },
+  function exchangeModesHaveTheirGrant({ grant_types, token_exchange_modes }) {
+    return token_exchange_modes !== undefined && !grant_types.includes(TOKEN_EXCHANGE)
+      ? { field: 'token_exchange_modes', reason: `wants ${TOKEN_EXCHANGE} among grant_types` }
+      : undefined;
+  },
   function publicClientsUsePkce({ token_endpoint_auth_method, require_pkce }) {
     return token_endpoint_auth_method === 'none' && require_pkce === false
       ? { field: 'require_pkce', reason: 'a client that does not authenticate needs PKCE (RFC 9700, section 2.1.1)' }
@@ -73,6 +94,28 @@ const rules: readonly Rule[] = [
     return jwks !== undefined && jwks_uri !== undefined
       ? { field: 'jwks', reason: 'jwks and jwks_uri exclude each other (RFC 7591, section 2)' }
       : undefined;
+  },
+  function certificatesNameOne(metadata) {
+    const named = SUBJECT_MEMBERS.filter((member) => metadata[member] !== undefined);
+    if (metadata.token_endpoint_auth_method === 'tls_client_auth') {
+      return named.length === 1
+        ? undefined
+        : {
+            field: 'token_endpoint_auth_method',
+            reason: `tls_client_auth wants exactly one of ${SUBJECT_MEMBERS.join(', ')} (RFC 8705, section 2.1.2)`,
+          };
+    }
+    const [field] = named;
+    return field && { field, reason: 'has a meaning with token_endpoint_auth_method tls_client_auth alone' };
+  },
+  function selfSignedCertificatesAreRegistered({ token_endpoint_auth_method, jwks, jwks_uri }) {
+    if (token_endpoint_auth_method !== 'self_signed_tls_client_auth' || jwks_uri !== undefined) return undefined;
+    return jwks?.keys.some(hasCertificate)
+      ? undefined
+      : {
+          field: 'jwks',
+          reason: 'wants a key with its certificate as x5c, or jwks_uri in its place (RFC 8705, section 2.2)',
+        };
   },
   function assertionsHaveAKey({ token_endpoint_auth_method, jwks, jwks_uri }) {
     return token_endpoint_auth_method === 'private_key_jwt' && jwks === undefined && jwks_uri === undefined
@@ -89,6 +132,8 @@ export function checkNewClient(input: NewClient): CheckedClient {
     {
       metadata: input.metadata,
       apis: input.apis ?? [],
+      apiScopes: input.apiScopes ?? {},
+      roles: input.roles ?? [],
       mayIntrospectAny: input.mayIntrospectAny ?? false,
       allowedOrigins: input.allowedOrigins ?? [],
       isDemo: input.isDemo ?? false,
@@ -114,6 +159,8 @@ export function checkChangedClient(current: ClientDraft, patch: ClientPatch): Ch
     {
       metadata: Object.fromEntries(merged.filter(([, value]) => value !== null && value !== undefined)),
       apis: patch.apis ?? current.apis,
+      apiScopes: patch.apiScopes ?? (patch.apis === undefined ? current.apiScopes : {}),
+      roles: patch.roles ?? current.roles,
       mayIntrospectAny: patch.mayIntrospectAny ?? current.mayIntrospectAny,
       allowedOrigins: patch.allowedOrigins ?? current.allowedOrigins,
       isDemo: current.isDemo,
@@ -149,11 +196,34 @@ function checkDraft(
   if (given.mayIntrospectAny && !authenticates(metadata)) {
     return invalid('introspect_any', 'wants a client that authenticates (RFC 7662, section 2.1): none does not');
   }
+  const checkedRoles = checkRoles(given.roles);
+  if (!checkedRoles.ok) return invalid('roles', checkedRoles.reason);
+  const fault = apiScopesFault(given, metadata);
+  if (fault !== undefined) return invalid('api_scopes', fault);
   const unique = (values: readonly string[]) => [...new Set(values)];
   return {
     ok: true,
-    draft: { ...given, metadata, apis: unique(given.apis), allowedOrigins: unique(given.allowedOrigins) },
+    draft: {
+      ...given,
+      metadata,
+      apis: unique(given.apis),
+      apiScopes: Object.fromEntries(Object.entries(given.apiScopes).map(([api, scopes]) => [api, unique(scopes)])),
+      roles: checkedRoles.roles,
+      allowedOrigins: unique(given.allowedOrigins),
+    },
   };
+}
+
+/** Scopes at one API narrow what the client may ask for at all: they can't widen it. */
+function apiScopesFault({ apis, apiScopes }: Pick<ClientDraft, 'apis' | 'apiScopes'>, metadata: ClientMetadata) {
+  const registered = scopesIn(metadata.scope);
+  for (const [api, scopes] of Object.entries(apiScopes)) {
+    if (!apis.includes(api)) return `${api} is not among its APIs`;
+    if (scopes.length === 0) return `${api} wants at least one scope: leave the API out where it has none there`;
+    const other = scopes.find((scope) => !registered.includes(scope));
+    if (other !== undefined) return `${other} is not among its scopes`;
+  }
+  return undefined;
 }
 
 /**
@@ -168,7 +238,8 @@ function withDefaults(
 ): ClientMetadata {
   const grantTypes = [...new Set(given.grant_types ?? ['authorization_code'])];
   const runsElsewhere = given.application_type === 'native' || hints.hasOrigins;
-  const isPublic = runsElsewhere && !hints.bringsSecret && !grantTypes.includes('client_credentials');
+  const isService = grantTypes.includes('client_credentials') || grantTypes.includes(TOKEN_EXCHANGE);
+  const isPublic = runsElsewhere && !hints.bringsSecret && !isService;
   const redirectUris = given.redirect_uris ?? [];
   const isNative =
     hints.isNew &&

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { subjectFault } from './certificate-subject.ts';
 import { redirectUriFault, webUriFault } from './client-uris.ts';
 import { isPlainText } from './plain-text.ts';
 import { isScopeToken, scopesIn } from './scopes.ts';
@@ -20,6 +21,11 @@ const REFUSED_ALGORITHM = /^(HS\d+|A\d+(GCM)?KW|PBES2.*|dir|none)$/i;
 
 /** Private members of every JWK type (RFC 7518, section 6; RFC 9964 for `priv`). */
 const PRIVATE_JWK_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv'];
+
+/** Below it, a client would ask for tokens all the time; above a day, the registry of APIs has its limit as well. */
+const LEAST_TTL_SECONDS = 30;
+const MOST_TTL_SECONDS = 86_400;
+const ACCESS_TOKEN_TTL = `wants whole seconds from ${LEAST_TTL_SECONDS} to ${MOST_TTL_SECONDS}`;
 
 const text = z
   .string('wants a text')
@@ -64,7 +70,19 @@ export function isClientId(id: string): boolean {
   return CLIENT_ID.test(id) && !id.startsWith(API_KEY_PREFIX);
 }
 
-const AUTHENTICATION_METHODS = ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'] as const;
+const AUTHENTICATION_METHODS = [
+  'client_secret_basic',
+  'client_secret_post',
+  'private_key_jwt',
+  'tls_client_auth',
+  'self_signed_tls_client_auth',
+  'none',
+] as const;
+
+/** RFC 8693, section 2.1. */
+export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
+
+const EXCHANGE_MODES = ['delegation', 'impersonation'] as const;
 
 const authenticationMethod = z.enum(AUTHENTICATION_METHODS, {
   error: ({ input }) =>
@@ -130,9 +148,25 @@ export const clientMetadataSchema = z
     require_pushed_authorization_requests: flag.optional(),
     // Our own: a confidential client may be let off PKCE (RFC 9700, section 2.1.1).
     require_pkce: flag.optional(),
+    // Our own, too: its access tokens live as long as their API says, and no longer than this.
+    access_token_ttl_seconds: z
+      .int(ACCESS_TOKEN_TTL)
+      .min(LEAST_TTL_SECONDS, ACCESS_TOKEN_TTL)
+      .max(MOST_TTL_SECONDS, ACCESS_TOKEN_TTL)
+      .optional(),
+    // Our own: whether a token that it exchanges may, or may not, say that it was the client who did. Left out: it must.
+    token_exchange_modes: z
+      .array(z.enum(EXCHANGE_MODES, `wants ${EXCHANGE_MODES.join(' or ')}`), 'wants a list of modes')
+      .min(1, 'wants at least one mode, or to be left out')
+      .optional(),
     dpop_bound_access_tokens: flag.optional(),
     tls_client_certificate_bound_access_tokens: flag.optional(),
     use_mtls_endpoint_aliases: flag.optional(),
+    tls_client_auth_subject_dn: checked(subjectFault('tls_client_auth_subject_dn')).optional(),
+    tls_client_auth_san_dns: checked(subjectFault('tls_client_auth_san_dns')).optional(),
+    tls_client_auth_san_uri: checked(subjectFault('tls_client_auth_san_uri')).optional(),
+    tls_client_auth_san_ip: checked(subjectFault('tls_client_auth_san_ip')).optional(),
+    tls_client_auth_san_email: checked(subjectFault('tls_client_auth_san_email')).optional(),
     authorization_details_types: texts.optional(),
     backchannel_logout_uri: webUri.optional(),
     backchannel_logout_session_required: flag.optional(),

@@ -7,6 +7,10 @@ export type RegisteredClient = Readonly<{
   metadata: ClientMetadata;
   /** Identifiers of the APIs that it may call; empty: any, within its scopes. */
   apis: readonly string[];
+  /** By the identifier of one of `apis`: the scopes that it may ask for there; an API that is not here: all of its scopes. */
+  apiScopes: Readonly<Record<string, readonly string[]>>;
+  /** What APIs are told that it is, in tokens of its own (src/roles.ts). Apart from the metadata: a client can't give them to itself. */
+  roles: readonly string[];
   /** Whether it may introspect tokens of every API and client. */
   mayIntrospectAny: boolean;
   /** Origins whose pages may call the server for it (CORS). */
@@ -21,6 +25,8 @@ export type RegisteredClient = Readonly<{
 export type NewClient = {
   metadata: GivenMetadata;
   apis?: readonly string[] | undefined;
+  apiScopes?: Readonly<Record<string, readonly string[]>> | undefined;
+  roles?: readonly string[] | undefined;
   mayIntrospectAny?: boolean | undefined;
   allowedOrigins?: readonly string[] | undefined;
   isDemo?: boolean | undefined;
@@ -34,7 +40,10 @@ type MetadataPatch = { [Member in keyof GivenMetadata]?: GivenMetadata[Member] |
 /** What is not named stays; a list that is named replaces the one before. */
 export type ClientPatch = {
   metadata?: MetadataPatch | undefined;
+  /** Without `apiScopes`, all scopes there. */
   apis?: readonly string[] | undefined;
+  apiScopes?: Readonly<Record<string, readonly string[]>> | undefined;
+  roles?: readonly string[] | undefined;
   mayIntrospectAny?: boolean | undefined;
   allowedOrigins?: readonly string[] | undefined;
 };
@@ -55,7 +64,7 @@ export interface MetadataValidator {
 /** A client before it is stored. */
 export type ClientDraft = Pick<
   RegisteredClient,
-  'metadata' | 'apis' | 'mayIntrospectAny' | 'allowedOrigins' | 'isDemo'
+  'metadata' | 'apis' | 'apiScopes' | 'roles' | 'mayIntrospectAny' | 'allowedOrigins' | 'isDemo'
 >;
 
 /** Whether a client of these metadata proves who it is at all; whoever knows the id of another one may speak for it. */

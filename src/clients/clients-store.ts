@@ -14,11 +14,13 @@ type ClientRow = {
   metadata: ClientMetadata;
   may_introspect_any: boolean;
   allowed_origins: string[];
+  roles: string[];
   is_demo: boolean;
   revision: number;
   created_at: Date;
   updated_at: Date;
   apis: string[];
+  api_scopes: Record<string, string[]> | null;
   secret_digests: Buffer[];
 };
 
@@ -127,6 +129,8 @@ function selectClients(db: Knex): Knex.QueryBuilder<ClientRow, ClientRow[]> {
     'clients.*',
     db.raw(`array(select api_identifier from client_apis
       where client_id = clients.id order by api_identifier collate "C") as apis`),
+    db.raw(`(select jsonb_object_agg(api_identifier, scopes) from client_apis
+      where client_id = clients.id and scopes is not null) as api_scopes`),
     db.raw(`array(select digest from client_secrets
       where client_id = clients.id order by is_current desc) as secret_digests`),
   );
@@ -137,6 +141,7 @@ function changingColumns(draft: ClientDraft, at: Date): Record<string, unknown> 
     metadata: JSON.stringify(draft.metadata),
     may_introspect_any: draft.mayIntrospectAny,
     allowed_origins: draft.allowedOrigins,
+    roles: draft.roles,
     updated_at: at,
   };
 }
@@ -145,7 +150,9 @@ async function setApis(trx: Knex, draft: ClientDraft): Promise<void> {
   const clientId = draft.metadata.client_id;
   await trx('client_apis').where({ client_id: clientId }).delete();
   if (draft.apis.length === 0) return;
-  await trx('client_apis').insert(draft.apis.map((api) => ({ client_id: clientId, api_identifier: api })));
+  await trx('client_apis').insert(
+    draft.apis.map((api) => ({ client_id: clientId, api_identifier: api, scopes: draft.apiScopes[api] ?? null })),
+  );
 }
 
 function toStoredClient(row: ClientRow): StoredClient {
@@ -153,6 +160,8 @@ function toStoredClient(row: ClientRow): StoredClient {
     id: row.id,
     metadata: row.metadata,
     apis: row.apis,
+    apiScopes: row.api_scopes ?? {},
+    roles: row.roles,
     mayIntrospectAny: row.may_introspect_any,
     allowedOrigins: row.allowed_origins,
     isDemo: row.is_demo,

@@ -10,13 +10,13 @@ export {
   type Api,
   type ApiPatch,
   type ApiScope,
-  apisOwningScopes,
   MAX_TTL_SECONDS as MAX_API_TTL_SECONDS,
   type NewApi,
 } from './api.ts';
 export { type Apis, createApis } from './apis.ts';
+export { matchesSubject, type SubjectMember } from './certificate-subject.ts';
 export { authenticates, type MetadataValidator, type NewClient, type RegisteredClient, usesSecret } from './client.ts';
-export type { ClientMetadata } from './client-metadata-schema.ts';
+export { type ClientMetadata, TOKEN_EXCHANGE } from './client-metadata-schema.ts';
 export { type Clients, createClients } from './clients.ts';
 export type { RegistryAudit } from './registry-audit.ts';
 export { isOpenIdScope, OPENID_SCOPES } from './scopes.ts';

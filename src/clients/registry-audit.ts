@@ -1,10 +1,15 @@
 import type { Knex } from 'knex';
 
 export type ClientAction = 'created' | 'updated' | 'deleted' | 'secret_rotated';
+
+/** Roles are named, because they say what the service may do from then on; the change that sets them comes beside it. */
+export type ClientChange =
+  | { action: ClientAction; clientId: string }
+  | { action: 'roles_set'; clientId: string; roles: readonly string[] };
 export type ApiAction = 'created' | 'updated' | 'deleted';
 
 /** What the registry wants of the audit trail: to be written in the very transaction of the change, or not at all. */
 export interface RegistryAudit {
-  clientChanged(trx: Knex, change: { action: ClientAction; clientId: string }): Promise<void>;
+  clientChanged(trx: Knex, change: ClientChange): Promise<void>;
   apiChanged(trx: Knex, change: { action: ApiAction; identifier: string }): Promise<void>;
 }

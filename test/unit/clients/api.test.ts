@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { type Api, apisOwningScopes, checkChangedApi, checkNewApi, type NewApi } from '../../../src/clients/api.ts';
+import { type Api, checkChangedApi, checkNewApi, type NewApi } from '../../../src/clients/api.ts';
 
 const orders = {
   identifier: 'urn:example:orders',
@@ -83,21 +83,5 @@ describe('an API', () => {
         ttlSeconds: 60,
       },
     });
-  });
-});
-
-describe('the APIs that own scopes', () => {
-  const reading = api({ identifier: 'urn:example:reading', scopes: ['read', 'list'] });
-  const writing = api({ identifier: 'urn:example:writing', scopes: ['read', 'write'] });
-
-  test('own every one of them', () => {
-    expect(apisOwningScopes([reading, writing], ['read', 'write'])).toEqual([writing]);
-    expect(apisOwningScopes([reading, writing], ['read'])).toEqual([reading, writing]);
-    expect(apisOwningScopes([reading, writing], ['list', 'write'])).toEqual([]);
-    expect(apisOwningScopes([reading, writing], ['unknown'])).toEqual([]);
-  });
-
-  test('are all of them where none is asked for', () => {
-    expect(apisOwningScopes([reading, writing], [])).toEqual([reading, writing]);
   });
 });
