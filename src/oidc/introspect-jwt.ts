@@ -4,10 +4,13 @@ import { GRANT_ID_CLAIM, REVISION_CLAIM } from './jwt-access-token.ts';
 import { isRefusedJwt } from './jwt-refusal.ts';
 import type { LivingJwtReader } from './living-jwt.ts';
 import type { IntrospectedToken } from './policies.ts';
+import { LINKS_CLAIM } from './token-exchange-links.ts';
 
 type Introspection = {
   read: LivingJwtReader;
   mayIntrospect(callerId: string, token: IntrospectedToken): Promise<boolean>;
+  /** Of whom the token speaks for, as they are now. */
+  rolesOf(subject: { accountId?: string | undefined; clientId: string; sub: string }): Promise<readonly string[]>;
 };
 
 const INACTIVE = { active: false };
@@ -28,12 +31,24 @@ export function introspectJwt(introspection: Introspection) {
   };
 }
 
-async function introspect({ read, mayIntrospect }: Introspection, callerId: string, token: string) {
+async function introspect({ read, mayIntrospect, rolesOf }: Introspection, callerId: string, token: string) {
   const living = await failClosed(() => read(token));
   if (living === undefined) return INACTIVE;
   const { claims, accountId } = living;
   const audience = typeof claims.aud === 'string' ? claims.aud : undefined;
   if (!(await mayIntrospect(callerId, { clientId: claims.client_id, accountId, audience }))) return INACTIVE;
-  const { [GRANT_ID_CLAIM]: _grantId, [REVISION_CLAIM]: _revision, ...shown } = claims;
-  return { ...shown, active: true, token_type: claims.cnf?.jkt === undefined ? 'Bearer' : 'DPoP' };
+  const {
+    [GRANT_ID_CLAIM]: _grantId,
+    [REVISION_CLAIM]: _revision,
+    [LINKS_CLAIM]: _links,
+    roles: _roles,
+    ...shown
+  } = claims;
+  const roles = await rolesOf({ accountId, clientId: claims.client_id, sub: claims.sub });
+  return {
+    ...shown,
+    ...(roles.length > 0 && { roles }),
+    active: true,
+    token_type: claims.cnf?.jkt === undefined ? 'Bearer' : 'DPoP',
+  };
 }

@@ -6,12 +6,14 @@ import type { Apis, Clients } from '../clients/index.ts';
 import type { Clock, Config } from '../config/index.ts';
 import { RETRY_AFTER_SECONDS } from '../errors.ts';
 import type { RotatingServerSecrets, SigningKeys } from '../keys/index.ts';
+import type { DeviceLimits } from '../limits/index.ts';
 import { outcomeOf } from '../telemetry/index.ts';
 import type { ArtifactStore, Revocations } from '../tokens/index.ts';
 import { createAdapterFactory } from './adapter.ts';
 import { listenForAudit, settleAudit } from './audit-listeners.ts';
 import { keepClientInstances } from './client-instances.ts';
 import type { ConsentsStore } from './consents-store.ts';
+import { completeDeviceFlow } from './device-flow.ts';
 import { failClosed } from './faults.ts';
 import { GrantProvider } from './grant-handlers.ts';
 import { createInteractionSteps, type InteractionSteps } from './interaction-steps.ts';
@@ -20,11 +22,17 @@ import { createJwtVerifier } from './jwt-access-token.ts';
 import { noteJwtRefusals } from './jwt-refusal.ts';
 import { noteRevision } from './jwt-revision.ts';
 import { createLivingJwtReader } from './living-jwt.ts';
+import type { ClientCertificates } from './mtls.ts';
 import { mayIntrospect } from './policies.ts';
 import { type ProviderPages, providerConfiguration } from './provider-configuration.ts';
 import { createProviderHandle } from './provider-handle.ts';
 import { answerWithSuccessor } from './refresh-rotation.ts';
 import { revokeJwt } from './revoke-jwt.ts';
+import { registerTokenExchange } from './token-exchange.ts';
+import { introspectExchanged } from './token-exchange-introspection.ts';
+import { createLinkReader } from './token-exchange-links.ts';
+import { createPresentedTokenReader } from './token-exchange-tokens.ts';
+import { introspectRoles, rolesOf } from './token-roles.ts';
 
 export type OidcDependencies = {
   config: Config;
@@ -38,7 +46,9 @@ export type OidcDependencies = {
   signingKeys: Pick<SigningKeys, 'loadAvailable'>;
   cookieKeys(): readonly string[];
   serverSecrets: Pick<RotatingServerSecrets, 'current'>;
+  clientCertificates: ClientCertificates;
   pages: ProviderPages;
+  deviceLimits: DeviceLimits;
   clock: Clock;
   /** Keeps what the library stores in the artifact store's place, so that another way of keeping it can be compared. */
   artifactAdapter?: AdapterFactory | undefined;
@@ -73,6 +83,10 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
       signingAlgorithms: algorithms,
     };
     const verify = createJwtVerifier(config.issuer, publicJwks);
+    const toVerify = { ...dependencies, artifacts: viewToVerify(dependencies.artifacts) };
+    const readLinks = createLinkReader(dependencies);
+    const readLinksToVerify = createLinkReader(toVerify);
+    const readJwt = createLivingJwtReader(verify, { ...dependencies, readLinks });
     const provider = new GrantProvider(config.issuer, providerConfiguration(inputs));
     // `ownAddress` has made the forwarded headers our own words.
     provider.proxy = true;
@@ -87,13 +101,22 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
     provider.use(settleAudit);
     provider.use(noteOutcome);
     provider.use(answerWithSuccessor);
+    provider.use(introspectRoles(dependencies));
+    provider.use(introspectExchanged(readLinksToVerify));
+    provider.use(completeDeviceFlow(dependencies.pages));
     provider.use(
       introspectJwt({
-        read: createLivingJwtReader(verify, { ...dependencies, artifacts: viewToVerify(dependencies.artifacts) }),
+        read: createLivingJwtReader(verify, { ...toVerify, readLinks: readLinksToVerify }),
         mayIntrospect: (callerId, token) => mayIntrospect(callerId, token, dependencies),
+        rolesOf: (subject) => rolesOf(subject, dependencies),
       }),
     );
-    provider.use(revokeJwt(provider, { ...dependencies, read: createLivingJwtReader(verify, dependencies) }));
+    provider.use(revokeJwt(provider, { ...dependencies, read: readJwt }));
+    registerTokenExchange(provider, {
+      ...dependencies,
+      read: createPresentedTokenReader({ readJwt, readLinks, now: dependencies.clock }),
+      mayIntrospect: (callerId, token) => mayIntrospect(callerId, token, dependencies),
+    });
     return provider;
   });
   if (keyFault !== undefined) throw keyFault;
@@ -109,8 +132,12 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
 }
 
 /** Each look is a request's only one. */
-function viewToVerify(artifacts: ArtifactStore): Pick<ArtifactStore, 'find'> {
-  return { find: (kind, id) => artifacts.openTokenReader().find(kind, id) };
+function viewToVerify(artifacts: ArtifactStore): Pick<ArtifactStore, 'find' | 'findByUid' | 'hasKey'> {
+  return {
+    find: (kind, id) => artifacts.openTokenReader().find(kind, id),
+    findByUid: (uid) => artifacts.openTokenReader().findByUid(uid),
+    hasKey: (key) => artifacts.openTokenReader().hasKey(key),
+  };
 }
 
 /** The library awaits this comparison; the registry holds digests and knows that two secrets may be live. */

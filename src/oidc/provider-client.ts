@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import type { AdapterPayload } from 'oidc-provider';
 import { type RegisteredClient, usesSecret } from '../clients/index.ts';
 
@@ -11,13 +11,34 @@ export const ALLOWED_ORIGINS = 'allowed_origins';
  */
 const SECRET_PLACEHOLDER = randomBytes(32).toString('base64url');
 
-/** A registered client as the library wants to find it. */
+/**
+ * A registered client as the library wants to find it.
+ *
+ * Keys at a `jwks_uri` are kept by the library's client, which it makes anew for metadata that it has not seen, and asked
+ * for again only when no key fits: one that its owner took away would be good for ever. So each time that the client is
+ * asked for (once a minute, client-instances.ts) its metadata differ in a member that nobody reads.
+ */
 export function toProviderMetadata(client: Pick<RegisteredClient, 'metadata' | 'allowedOrigins'>): AdapterPayload {
   return {
     ...client.metadata,
     [ALLOWED_ORIGINS]: client.allowedOrigins,
+    ...(client.metadata.jwks_uri === undefined ? undefined : { found: randomUUID() }),
     ...(usesSecret(client.metadata) ? { client_secret: SECRET_PLACEHOLDER } : undefined),
   } as AdapterPayload;
+}
+
+/** Our own member of the client metadata by which its access tokens live shorter than their API says, in seconds. */
+export const ACCESS_TOKEN_TTL = 'access_token_ttl_seconds';
+
+/** How long an access token of a client lives: as its API, or the server, says, and no longer than the client may have it. */
+export function accessTokenSeconds(
+  client: { [member: string]: unknown } | undefined,
+  token: { resourceServer?: { accessTokenTTL?: number | undefined } | undefined },
+  otherwise: number,
+): number {
+  const most = client?.[ACCESS_TOKEN_TTL];
+  const seconds = token.resourceServer?.accessTokenTTL ?? otherwise;
+  return typeof most === 'number' ? Math.min(most, seconds) : seconds;
 }
 
 /** Our own member of the client metadata by which a confidential client may go without PKCE. */

@@ -5,9 +5,19 @@ import { CLOCK_TOLERANCE_SECONDS, type Config } from '../config/index.ts';
 import type { SigningAlgorithm } from '../keys/index.ts';
 import { ACR_PASSWORD, OPENID_SCOPE_CLAIMS } from './claims.ts';
 import type { ConsentsStore } from './consents-store.ts';
+import { type DevicePages, deviceFlow } from './device-flow.ts';
 import { failClosed } from './faults.ts';
 import { loadExistingGrant } from './grants.ts';
 import { createInteractionPolicy } from './interaction-policy.ts';
+import {
+  type ClientCertificates,
+  mtlsAuthMethods,
+  mtlsDiscovery,
+  mtlsExtraMetadata,
+  mtlsFeature,
+  refuseBoundTokens,
+} from './mtls.ts';
+import { createOutboundFetch, MAX_OUTBOUND_BYTES } from './outbound-fetch.ts';
 import {
   isOriginAllowed,
   LONGEST_REFRESH_CHAIN_SECONDS,
@@ -15,13 +25,20 @@ import {
   mayRevoke,
   rotatesRefreshToken,
 } from './policies.ts';
-import { ALLOWED_ORIGINS, isPkceRequired, REQUIRE_PKCE } from './provider-client.ts';
+import {
+  ACCESS_TOKEN_TTL,
+  ALLOWED_ORIGINS,
+  accessTokenSeconds,
+  isPkceRequired,
+  REQUIRE_PKCE,
+} from './provider-client.ts';
 import { isRotationRetry } from './refresh-rotation.ts';
 import { defaultResource, resourceServerInfo } from './resources.ts';
 import { customizeJwt, extraTokenClaims } from './token-claims.ts';
+import { boundedByExchange } from './token-exchange-claims.ts';
 
 /** The pages that the provider shows by itself; `interactions/` makes them. */
-export interface ProviderPages {
+export interface ProviderPages extends DevicePages {
   error(context: KoaContextWithOIDC, out: ErrorOut, error: Error): void | Promise<void>;
   signOut(context: KoaContextWithOIDC, formHtml: string): void | Promise<void>;
   signedOut(context: KoaContextWithOIDC): void | Promise<void>;
@@ -36,6 +53,8 @@ export type ConfigurationInputs = {
   clients: Clients;
   consents: ConsentsStore;
   pages: ProviderPages;
+  /** Absent where nobody is served. */
+  clientCertificates?: ClientCertificates | undefined;
   cookieKeys: readonly string[];
   /** 32 bytes; makes the nonces of DPoP proofs. */
   dpopNonceSecret: Buffer;
@@ -57,6 +76,8 @@ const routes = {
   revocation: '/revoke',
   jwks: '/jwks',
   end_session: '/logout',
+  device_authorization: '/device_authorization',
+  code_verification: '/device',
 };
 
 /** Everything that the library is told. Pure: the same inputs make the same configuration. */
@@ -73,7 +94,13 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     claims: { ...OPENID_SCOPE_CLAIMS, iss: null, sid: null },
     responseTypes: ['code'],
     subjectTypes: ['public'],
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
+    clientAuthMethods: [
+      'client_secret_basic',
+      'client_secret_post',
+      'private_key_jwt',
+      ...mtlsAuthMethods(config),
+      'none',
+    ],
     enabledJWA: {
       clientAuthSigningAlgValues: [...ACCEPTED_ALGORITHMS],
       dPoPSigningAlgValues: [...ACCEPTED_ALGORITHMS],
@@ -81,12 +108,15 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
       idTokenSigningAlgValues: [...inputs.signingAlgorithms],
     },
     clientDefaults: { grant_types: [], response_types: [], token_endpoint_auth_method: 'client_secret_basic' },
-    extraClientMetadata: { properties: [ALLOWED_ORIGINS, REQUIRE_PKCE] },
+    extraClientMetadata: {
+      properties: [ACCESS_TOKEN_TTL, ALLOWED_ORIGINS, REQUIRE_PKCE, ...mtlsExtraMetadata(config)],
+      validator: (_context, member, value) => refuseBoundTokens(config, member, value),
+    },
     allowOmittingSingleRegisteredRedirectUri: false,
     clockTolerance: CLOCK_TOLERANCE_SECONDS,
     clientBasedCORS: (_context, origin, client) => isOriginAllowed(origin, client),
     cookies: cookieSettings(inputs.cookieKeys, config.isSecure),
-    discovery: { ui_locales_supported: [...pages.locales] },
+    discovery: { ui_locales_supported: [...pages.locales], ...mtlsDiscovery(config, routes) },
     pkce: { required: (_context, client) => isPkceRequired(client) },
     rotateRefreshToken: (context) => isRotationRetry(context) || rotatesRefreshToken(context),
     // The library would leave the grant when an access token is revoked, and a refresh in flight would outlive it.
@@ -100,14 +130,24 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     },
     formats: {
       customizers: {
-        jwt: (context, token, jwt) => customizeJwt(context, token, jwt),
+        jwt: (context, token, jwt) =>
+          customizeJwt(context, token, jwt, {
+            accounts,
+            clients,
+            budget: { maxBytes: config.maxAccessTokenBytes, signingKeys: inputs.signingKeys },
+          }),
       },
     },
+    // Whoever registers an address makes the server call it.
+    fetch: createOutboundFetch(config.outbound),
+    fetchResponseBodyLimits: { jwks_uri: MAX_OUTBOUND_BYTES, sector_identifier_uri: MAX_OUTBOUND_BYTES },
     extraTokenClaims: (context, token) => extraTokenClaims(context, token),
     ttl: {
-      AccessToken: (_context, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
-      ClientCredentials: (_context, token) => token.resourceServer?.accessTokenTTL ?? lifetimes.accessTokenSeconds,
+      AccessToken: (_context, token, client) => accessTokenSeconds(client, token, lifetimes.accessTokenSeconds),
+      ClientCredentials: (context, token, client) =>
+        boundedByExchange(context, accessTokenSeconds(client, token, lifetimes.accessTokenSeconds)),
       AuthorizationCode: lifetimes.authorizationCodeSeconds,
+      DeviceCode: lifetimes.deviceCodeSeconds,
       // It lives as long as refresh tokens may hang on it; then a person is asked again. Else it ends with the session.
       Grant: (_context, grant) =>
         grant.openid?.scope?.split(' ').includes('offline_access')
@@ -124,9 +164,11 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
       // Nonces bound how long a proof that was made ahead, or stolen, is good for (RFC 9449, sections 8 and 11.2): every one
       // has to bear one, at the token endpoint and at userinfo. Clients get it with a first refusal.
       dPoP: { enabled: true, nonceSecret: inputs.dpopNonceSecret, requireNonce: () => true, allowReplay: false },
+      mTLS: mtlsFeature(config, inputs.clientCertificates),
       pushedAuthorizationRequests: { enabled: false },
       claimsParameter: { enabled: true },
       clientCredentials: { enabled: true },
+      deviceFlow: deviceFlow(pages),
       userinfo: { enabled: true },
       introspection: {
         enabled: true,

@@ -2,10 +2,10 @@ import { errors, type KoaContextWithOIDC, type ResourceServer } from 'oidc-provi
 import {
   type Api,
   type Apis,
-  apisOwningScopes,
   type Clients,
   isOpenIdScope,
   type RegisteredClient,
+  TOKEN_EXCHANGE,
 } from '../clients/index.ts';
 import { failClosed } from './faults.ts';
 
@@ -27,8 +27,7 @@ export async function defaultResource(
   if (granted !== undefined) return granted.length === 1 ? granted[0] : [...granted];
   const client = await failClosed(() => registries.clients.find(clientId));
   if (client === undefined) return undefined;
-  if (context.oidc.params?.grant_type === 'client_credentials')
-    return resourceOfScopes(context, client, registries.apis);
+  if (isOfService(context)) return resourceOfScopes(context, client, registries.apis);
   // A scope-less or userinfo request goes on without an API; an API's scope without its API has nothing to be issued for.
   const [only, ...others] = client.apis;
   if (only !== undefined && others.length === 0) return only;
@@ -51,7 +50,7 @@ function resourceOfScopes(context: KoaContextWithOIDC, client: RegisteredClient,
   // Nothing asked and nothing registered: a token that says who the client is, and no more.
   if (scopes.length === 0)
     return callable.length === 1 && client.apis.length === 1 ? callable[0]?.identifier : undefined;
-  const owners = apisOwningScopes(callable, scopes);
+  const owners = owningAll(callable, client, scopes);
   if (owners.length !== 1) throw invalidTarget(choicesFor(client, apis, scopes));
   return owners[0]?.identifier;
 }
@@ -73,11 +72,13 @@ export async function resourceServerInfo(
   if (client === undefined || api === undefined) throw new errors.InvalidTarget();
   const scopes = scopesOf(api, client);
   const { params, requestParamScopes: asked } = context.oidc;
-  if (params?.grant_type === 'client_credentials') {
+  if (isOfService(context)) {
     const unknown = [...asked].find((scope) => !scopes.includes(scope));
     if (unknown !== undefined) throw new errors.InvalidScope('requested scope is not allowed', unknown);
-    // None asked: all that the client has there (RFC 6749, section 3.3). The library refuses several resources later.
-    if (asked.size === 0 && scopes.length > 0 && !Array.isArray(params.resource)) params.scope = scopes.join(' ');
+    // None asked: all that the client has there (RFC 6749, section 3.3). The library refuses several resources later. An
+    // exchange asks for something always, for the client's scopes are not those of the token that it exchanges.
+    const isForItself = params?.grant_type === 'client_credentials' && !Array.isArray(params.resource);
+    if (isForItself && asked.size === 0 && scopes.length > 0) params.scope = scopes.join(' ');
   }
   return {
     scope: scopes.join(' '),
@@ -86,6 +87,24 @@ export async function resourceServerInfo(
     accessTokenFormat: api.tokenFormat,
     ...(api.tokenFormat === 'jwt' ? { jwt: { sign: { alg: api.signingAlgorithm } } } : undefined),
   };
+}
+
+/**
+ * The scopes that a client may ask for at one API, or at all that it may call.
+ *
+ * @throws {errors.InvalidTarget} where there is no such API, or the client may not call it
+ */
+export function scopesCallable(client: RegisteredClient, apis: Apis, identifier: string | undefined): string[] {
+  const callable = callableApis(client, apis).filter(
+    (api) => identifier === undefined || api.identifier === identifier,
+  );
+  if (identifier !== undefined && callable.length === 0) throw new errors.InvalidTarget();
+  return callable.flatMap((api) => scopesOf(api, client));
+}
+
+/** Whether a service asks by itself, without a person at the browser who would be asked what it may do. */
+function isOfService({ oidc: { params } }: KoaContextWithOIDC): boolean {
+  return params?.grant_type === 'client_credentials' || params?.grant_type === TOKEN_EXCHANGE;
 }
 
 /** The APIs that a client may call: those it is registered for, or any where it is registered for none. */
@@ -101,14 +120,25 @@ function choicesFor(client: RegisteredClient, apis: Apis, scopes: readonly strin
   const ownersOfSome = callableApis(client, apis).filter((api) =>
     scopesOf(api, client).some((scope) => scopes.includes(scope)),
   );
-  const ownersOfAll = apisOwningScopes(ownersOfSome, scopes);
+  const ownersOfAll = owningAll(ownersOfSome, client, scopes);
   return ownersOfAll.length > 0 ? ownersOfAll : ownersOfSome;
 }
 
-/** The scopes of an API that a client is registered for. */
+/** The scopes of an API that a client is registered for: those named for this API, else all of the client's that it owns. */
 function scopesOf(api: Api, client: RegisteredClient): string[] {
   const registered = new Set(client.metadata.scope?.split(' '));
-  return api.scopes.map(({ scope }) => scope).filter((scope) => registered.has(scope));
+  const here = client.apiScopes[api.identifier];
+  return api.scopes
+    .map(({ scope }) => scope)
+    .filter((scope) => registered.has(scope) && (here === undefined || here.includes(scope)));
+}
+
+/** The APIs at each of which the client may have every one of the scopes. */
+function owningAll(apis: readonly Api[], client: RegisteredClient, scopes: readonly string[]): Api[] {
+  return apis.filter((api) => {
+    const here = scopesOf(api, client);
+    return scopes.every((scope) => here.includes(scope));
+  });
 }
 
 function registeredApiScopes(client: RegisteredClient): string[] {

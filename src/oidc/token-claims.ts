@@ -1,7 +1,10 @@
 import type { AccessToken, ClientCredentials, JWTStructured, KoaContextWithOIDC } from 'oidc-provider';
+import { type ClaimBudget, keepWithinBudget } from './claim-budget.ts';
 import { GRANT_ID_CLAIM, REVISION_CLAIM } from './jwt-access-token.ts';
 import { notedRevision } from './jwt-revision.ts';
 import { signInClaims } from './sign-in-claims.ts';
+import { exchangeClaims, exchangeOf } from './token-exchange-claims.ts';
+import { addRoles, type RoleSources } from './token-roles.ts';
 
 type IssuedToken = AccessToken | ClientCredentials;
 
@@ -16,7 +19,7 @@ export async function extraTokenClaims(
   context: KoaContextWithOIDC,
   token: IssuedToken,
 ): Promise<Record<string, unknown> | undefined> {
-  const claims = { ...signInClaims(context, token) };
+  const claims = { ...signInClaims(context, token), ...exchangeClaims(context) };
   return Object.keys(claims).length === 0 ? undefined : claims;
 }
 
@@ -28,8 +31,19 @@ export async function customizeJwt(
   context: KoaContextWithOIDC,
   token: IssuedToken,
   jwt: JWTStructured,
+  sources: RoleSources & { budget: ClaimBudget },
 ): Promise<void> {
   addRevocationClaims(context, token, jwt);
+  addSubject(context, jwt);
+  // After whatever says in whose name the token speaks.
+  await addRoles(token, jwt, sources);
+  keepWithinBudget(token, jwt, sources.budget);
+}
+
+/** The library knows a client as the subject of its own token alone. */
+function addSubject(context: KoaContextWithOIDC, { payload }: JWTStructured): void {
+  const exchange = exchangeOf(context);
+  if (exchange !== undefined) payload.sub = exchange.sub;
 }
 
 /** What a stateless token is ended by (docs/architecture.md). */
