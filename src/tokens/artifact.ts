@@ -66,12 +66,18 @@ export type ArtifactStore = Readonly<{
   findByUid(uid: string): Promise<ArtifactPayload | undefined>;
 
   /**
+   * Whether what has this key (`artifactKey`) is stored, neither destroyed nor past the time for which it is found. It says
+   * nothing of whether it was consumed. What refers to a token so keeps no value that anyone could present.
+   */
+  hasKey(key: string): Promise<boolean>;
+
+  /**
    * A view for one request that verifies a token, as introspection and userinfo do: it finds what `find` and `findByUid`
    * find, and the token's grant and session come in the token's round trip. What it finds was true less than a second ago,
    * and for what was ended on any process within milliseconds. So whoever hands out, consumes or changes something must not
    * look through it.
    */
-  openTokenReader(): Pick<ArtifactStore, 'find' | 'findByUid'>;
+  openTokenReader(): Pick<ArtifactStore, 'find' | 'findByUid' | 'hasKey'>;
 
   /** A device code by the user code (as normalised by the library); the device code itself is put back into `jti`. */
   findByUserCode(userCode: string): Promise<ArtifactPayload | undefined>;

@@ -10,7 +10,7 @@ export type {
   ArtifactStore,
   RevocationFilter,
 } from './artifact.ts';
-export { type ArtifactRow, encodeArtifact } from './artifact-row.ts';
+export { type ArtifactRow, encodeArtifact, keyOf as artifactKey } from './artifact-row.ts';
 export { sweepExpiredArtifacts } from './artifact-sweep-store.ts';
 export { type ArtifactCounts, createPostgresArtifactStore } from './postgres-artifact-store.ts';
 export { wipeSuccessors } from './refresh-rotation-store.ts';

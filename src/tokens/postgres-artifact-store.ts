@@ -132,6 +132,7 @@ export function createPostgresArtifactStore(dependencies: {
   return Object.freeze({
     find,
     findByUid: async (uid: string) => payloadOf(await loadSession(uid)),
+    hasKey: async (key: string) => payloadOf(await finds.submit(key)) !== undefined,
     openTokenReader: () =>
       createTokenReader({ cache, load: (ids) => tokenFinds.submit(ids), loadSession, decode: payloadOf, find }),
     async findByUserCode(userCode: string) {

@@ -20,7 +20,7 @@ export function createTokenReader(parts: {
   loadSession(uid: string): Promise<StoredRow | undefined>;
   decode(row: StoredRow | undefined, id?: string): ArtifactPayload | undefined;
   find: ArtifactStore['find'];
-}): Pick<ArtifactStore, 'find' | 'findByUid'> {
+}): Pick<ArtifactStore, 'find' | 'findByUid' | 'hasKey'> {
   const { cache, load, decode } = parts;
   let presented: { value: string; row: Promise<StoredRow | undefined> } | undefined;
   /** What came with the token; its age is that of the request. */
@@ -38,20 +38,20 @@ export function createTokenReader(parts: {
     return undefined;
   }
 
-  async function findGrant(id: string): Promise<StoredRow | undefined> {
-    const key = keyOf('Grant', id);
+  async function findByKey(key: string): Promise<StoredRow | undefined> {
     return companions?.get(key) ?? cache.find([key]) ?? (await load([key])).get(key);
   }
 
   return {
     async find(kind: ArtifactKind, id: string) {
-      if (kind === 'Grant') return decode(await findGrant(id), id);
+      if (kind === 'Grant') return decode(await findByKey(keyOf(kind, id)), id);
       if (!TOKEN_KINDS.includes(kind)) return parts.find(kind, id);
       // The library asks for every kind in the same moment.
       if (presented?.value !== id) presented = { value: id, row: findToken(id) };
       const row = await presented.row;
       return row?.kind === kind ? decode(row, id) : undefined;
     },
+    hasKey: async (key: string) => decode(await findByKey(key)) !== undefined,
     async findByUid(uid: string) {
       return decode(companions?.get(uid) ?? cache.find([uid]) ?? (await parts.loadSession(uid)));
     },

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Clock } from '../../src/config/index.ts';
-import type { ArtifactKind, ArtifactPayload, ArtifactStore } from '../../src/tokens/index.ts';
+import { type ArtifactKind, type ArtifactPayload, type ArtifactStore, artifactKey } from '../../src/tokens/index.ts';
 import { realisticArtifacts } from './realistic-artifacts.ts';
 
 const HOUR = 3_600;
@@ -112,6 +112,34 @@ export function artifactStoreContract(
         expect(await store.findByUid('a\0b')).toBeUndefined();
         await store.revokeByGrantId('AccessToken', 'a\0b');
         expect(await store.revokeAll({ accountId: 'a\0b' })).toBe(0);
+      });
+    });
+
+    describe('a key', () => {
+      const looksOf = () => [store, store.openTokenReader()];
+
+      test('tells whether what has it is stored, for as long as that is found', async () => {
+        const { id } = await put('ClientCredentials', {}, 60);
+        const key = artifactKey('ClientCredentials', id);
+        for (const look of looksOf()) expect(await look.hasKey(key)).toBe(true);
+        passSeconds(60 + 15);
+        for (const look of looksOf()) expect(await look.hasKey(key)).toBe(false);
+      });
+
+      test('is of one kind, and of nothing that was destroyed', async () => {
+        const { id } = await put('ClientCredentials');
+        const grant = await put('Grant', { accountId: randomValue(), clientId: randomValue() });
+        await store.destroy('ClientCredentials', id);
+        await store.destroy('Grant', grant.id);
+        const { id: other } = await put('AccessToken');
+        const keys = [
+          artifactKey('ClientCredentials', id),
+          artifactKey('Grant', grant.id),
+          artifactKey('ClientCredentials', other),
+          artifactKey('AccessToken', randomValue()),
+        ];
+        for (const key of keys) for (const look of looksOf()) expect(await look.hasKey(key)).toBe(false);
+        expect(await store.hasKey(artifactKey('AccessToken', other))).toBe(true);
       });
     });
 

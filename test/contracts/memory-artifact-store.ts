@@ -8,6 +8,7 @@ import {
 } from '../../src/tokens/artifact-references.ts';
 import { CLOCK_TOLERANCE_MS, isRetained, markConsumed } from '../../src/tokens/artifact-retention.ts';
 import { withoutSessionCookie } from '../../src/tokens/bearer-values.ts';
+import { artifactKey } from '../../src/tokens/index.ts';
 
 type Artifact = ArtifactReferences & {
   kind: ArtifactKind;
@@ -52,6 +53,12 @@ export function createMemoryArtifactStore(dependencies: { clock: Clock }): Artif
       const payload = read(newest);
       delete payload?.jti;
       return payload;
+    },
+    async hasKey(key) {
+      return [...artifacts].some(
+        ([pair, artifact]) =>
+          artifactKey(...(pair.split('\0') as [ArtifactKind, string])) === key && read(artifact) !== undefined,
+      );
     },
     openTokenReader: () => store,
     async findByUserCode(userCode) {
