@@ -1,8 +1,8 @@
 import { errors } from 'oidc-provider';
-import type { ClientMetadata, MetadataValidator } from '../clients/index.ts';
+import { type ClientMetadata, type MetadataValidator, TOKEN_EXCHANGE } from '../clients/index.ts';
 import { GrantProvider } from './grant-handlers.ts';
 import { toProviderMetadata } from './provider-client.ts';
-import { type ConfigurationInputs, providerConfiguration } from './provider-configuration.ts';
+import { type ConfigurationInputs, type ProviderPages, providerConfiguration } from './provider-configuration.ts';
 
 /** Everything but what stores and shows: a check does neither. */
 type ValidationInputs = Omit<ConfigurationInputs, 'adapter' | 'pages'>;
@@ -24,6 +24,7 @@ export function createMetadataValidator(inputs: () => Promise<ValidationInputs>)
         current.config.issuer,
         providerConfiguration({ ...current, adapter, pages: noPages }),
       );
+      provider.registerGrantType(TOKEN_EXCHANGE, () => undefined);
       try {
         await provider.Client.find(metadata.client_id);
         return { ok: true };
@@ -45,4 +46,12 @@ const unused = {
   destroy: nothing,
   revokeByGrantId: nothing,
 };
-const noPages = { locales: [], error: () => undefined, signOut: () => undefined, signedOut: () => undefined };
+const noPages: ProviderPages = {
+  locales: [],
+  error: () => undefined,
+  signOut: () => undefined,
+  signedOut: () => undefined,
+  userCode: () => undefined,
+  confirmDevice: nothing,
+  deviceDone: nothing,
+};

@@ -86,7 +86,9 @@ async function readJwt(sources: AccessStores & JwtEvidence, value: string): Prom
     // A command has read none yet, and a server no more than it needs.
     sources.revocations.load(),
   ]);
-  return createLivingJwtReader(createJwtVerifier(sources.config.issuer, publicJwks), sources)(value);
+  const verify = createJwtVerifier(sources.config.issuer, publicJwks);
+  // One that came of an exchange is ended whether what it came from is alive or not.
+  return createLivingJwtReader(verify, { ...sources, readLinks: async () => ({}) })(value);
 }
 
 async function partiesOfGrant(artifacts: Pick<ArtifactStore, 'find'>, grantId: string) {

@@ -1,0 +1,45 @@
+import type { KoaContextWithOIDC } from 'oidc-provider';
+import { LINKS_CLAIM, type TokenLink } from './token-exchange-links.ts';
+import type { ActClaim } from './token-exchange-tokens.ts';
+
+/** What a token exchange has decided of the token that is about to be issued. */
+export type Exchange = Readonly<{
+  mode: 'delegation' | 'impersonation';
+  /** Whom the token is about. */
+  sub: string;
+  /** The person that this is, if it is one. */
+  accountId?: string | undefined;
+  /** Who acts, and acted before; absent where nobody shall be told. */
+  act?: ActClaim | undefined;
+  links: readonly TokenLink[];
+  /** Epoch seconds; the token must not outlive it. */
+  expiresAt?: number | undefined;
+}>;
+
+const exchanges = new WeakMap<object, Exchange>();
+
+/** Notes, before the token is made, what the functions below answer with. */
+export function noteExchange(context: KoaContextWithOIDC, exchange: Exchange): void {
+  exchanges.set(context.req, exchange);
+}
+
+/** The exchange that this request asked for and got; undefined for every other grant. */
+export function exchangeOf(context: KoaContextWithOIDC): Exchange | undefined {
+  return exchanges.get(context.req);
+}
+
+/** What the token of an exchange says beyond others (RFC 8693, section 4.1), and what it ends with. */
+export function exchangeClaims(context: KoaContextWithOIDC): Record<string, unknown> {
+  const exchange = exchangeOf(context);
+  if (exchange === undefined) return {};
+  const { sub, act, links } = exchange;
+  return { sub, ...(act && { act }), [LINKS_CLAIM]: links };
+}
+
+/** The lifetime of a token, in seconds: what it came from must not end before it. */
+export function boundedByExchange(context: KoaContextWithOIDC, seconds: number): number {
+  const { expiresAt } = exchangeOf(context) ?? {};
+  if (expiresAt === undefined) return seconds;
+  // The next second may begin before the library looks at its clock and adds this to it.
+  return Math.max(1, Math.min(seconds, expiresAt - Math.ceil(Date.now() / 1_000)));
+}
