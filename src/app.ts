@@ -20,6 +20,8 @@ export type AppParts = {
   /** As they are now, the one that signs first; the provider's own, whose cookies are set through this app's context. */
   cookieKeys(): readonly string[];
   pages: Pages;
+  /** Takes the certificates of clients out of the headers that proxies hand them over in. */
+  receiveCertificates: Middleware;
   /** Log line and metrics: sees every request and its end. */
   observe: Middleware;
   health: Middleware;
@@ -37,6 +39,7 @@ export function createApp(parts: AppParts): Koa {
   Object.defineProperty(app, 'keys', { get: () => [...parts.cookieKeys()] });
   // Every error is answered and logged on its way; what is left is a connection that broke while it was written to.
   app.silent = true;
+  app.use(parts.receiveCertificates);
   app.use(ownAddress({ issuer: config.issuer, trustedProxies: config.trustedProxies }));
   app.use(parts.observe);
   app.use(securityHeaders(config));

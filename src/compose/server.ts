@@ -3,6 +3,7 @@ import packageJson from '../../package.json' with { type: 'json' };
 import { createApp, viewsDirectory } from '../app.ts';
 import type { Config } from '../config/index.ts';
 import {
+  createClientCertificates,
   createCsrf,
   createHealth,
   createListener,
@@ -16,12 +17,13 @@ import {
   trustsPeer,
 } from '../http/index.ts';
 import { createProviderPages, interactionRoutes } from '../interactions/index.ts';
-import { createSignInLimits } from '../limits/index.ts';
+import { createDeviceLimits, createSignInLimits } from '../limits/index.ts';
 import { createOidc, type OidcDependencies } from '../oidc/index.ts';
 import { playgroundOfOneProcess, playgroundRoutes, settleDemoData } from '../playground/index.ts';
 import { createMetrics, knexPoolUse, type MetricsSnapshot, pgPoolUse } from '../telemetry/index.ts';
 import type { Domains } from './domains.ts';
 import { composeJobs } from './jobs.ts';
+import { composeListeners } from './listeners.ts';
 
 const { version } = packageJson;
 
@@ -63,13 +65,11 @@ export async function composeServer(
   const { accounts, clients, apis, audit, changes, clock, database, logger, serverSecrets } = domains;
   const secrets = serverSecrets.current();
   const pages = createPages({ views: createViews({ viewsDirectory }) });
+  const clientCertificates = createClientCertificates(config, { clock });
   const csrf = createCsrf({ key: secrets.csrfKey, isSecure: config.isSecure });
-  const limits = createSignInLimits({
-    pool: database.pool,
-    limits: config.signInLimits,
-    pseudonymKey: secrets.pseudonymKey,
-    logger,
-  });
+  const counting = { pool: database.pool, pseudonymKey: secrets.pseudonymKey, logger };
+  const limits = createSignInLimits({ ...counting, limits: config.signInLimits });
+  const deviceLimits = createDeviceLimits({ ...counting, limits: config.userCodeLimits });
   if (!isWorker) await settleDemoData(config, domains);
   // No answer before all is known that was revoked.
   await domains.revocations.load();
@@ -77,6 +77,8 @@ export async function composeServer(
     ...domains,
     ...options,
     config,
+    deviceLimits,
+    clientCertificates,
     pages: createProviderPages({ pages, clients, accounts }),
   });
   apis.onChange(() => oidc.rebuild());
@@ -92,12 +94,14 @@ export async function composeServer(
   metrics.watchAudit(audit.counts);
   metrics.watchArtifacts(domains.artifacts.counts);
   metrics.watchRevocations(domains.revocations.heldCount);
+  metrics.watchApiKeys(domains.apiKeys.counts);
   const metricsServer = createMetricsServer({ ...config.metrics, registry: metrics.registry });
   const jobs = composeJobs(config, domains, { sweepSignInAttempts: limits.sweep });
   const app = createApp({
     config,
     cookieKeys: domains.cookieKeys,
     pages,
+    receiveCertificates: clientCertificates.receive,
     observe: observeRequests({
       observers: [createRequestLog({ logger }), createRequestMetrics({ metrics })],
       isTrustedProxy: trustsPeer(config.trustedProxies),
@@ -112,7 +116,7 @@ export async function composeServer(
     oidc: oidc.middleware,
   });
   const handler = app.callback();
-  const listener = createListener(handler, config);
+  const listeners = await composeListeners(config, { handler, clock, logger });
   const ownListener =
     isWorker && config.isLocal ? createListener(handler, { hosts: ['127.0.0.1'], port: 0, isOwn: true }) : undefined;
   let port: number | undefined;
@@ -139,7 +143,7 @@ export async function composeServer(
     work,
     async start() {
       await changes.start();
-      ({ port } = await listener.listen());
+      ({ port } = await listeners.listen());
       ownPort = (await ownListener?.listen())?.port;
       if (isWorker) return;
       ({ port: metricsPort } = await metricsServer.listen());
@@ -148,7 +152,7 @@ export async function composeServer(
     async stop() {
       isShuttingDown = true;
       clearTimeout(jobsTimer);
-      await Promise.all([listener.drain(config.shutdownTimeoutSeconds), jobs.stop()]);
+      await Promise.all([listeners.drain(config.shutdownTimeoutSeconds), jobs.stop()]);
       await ownListener?.drain(0);
       await metricsServer.close();
       await domains.close();

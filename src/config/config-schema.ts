@@ -114,7 +114,7 @@ export const environmentSchema = z.object({
   KEY_ENCRYPTION_KEY: encryptionKeys.optional(),
   COOKIE_KEYS: cookieKeys.optional(),
   TRUST_PROXY: addressRanges,
-  OUTBOUND_PRIVATE_RANGES: addressRanges.default(Object.freeze([])),
+  OUTBOUND_PRIVATE_RANGES: addressRanges.prefault(''),
   TLS_CERT_FILE: text.optional(),
   TLS_KEY_FILE: text.optional(),
   MTLS_PORT: integer(0, 65_535),

@@ -3,13 +3,14 @@
  * their words, the answer to an error, what is said of a request when it has ended, health. Refuses to decide anything about people, clients
  * or tokens.
  */
+export { createClientCertificates } from './client-certificate.ts';
 export { type Csrf, createCsrf } from './csrf.ts';
 export { respondToErrors } from './error-responder.ts';
 export { formOf, readForm } from './form.ts';
 export { forwardRequest } from './forward-request.ts';
 export { createHealth } from './health.ts';
 export { healthChecks } from './health-checks.ts';
-export { createListener } from './listener.ts';
+export { createListener, type Listener } from './listener.ts';
 export { locales } from './messages.ts';
 export { createMetricsServer } from './metrics-server.ts';
 export { observeRequests } from './observe-requests.ts';
@@ -22,4 +23,7 @@ export { createRequestMetrics } from './request-metrics.ts';
 export { routesOf } from './routes-of.ts';
 export { securityHeaders } from './security-headers.ts';
 export { showError } from './show-error.ts';
+export { readTlsFiles } from './tls-files.ts';
+export { tlsOptions } from './tls-options.ts';
+export { watchTlsFiles } from './tls-watch.ts';
 export { createViews, definePage } from './views.ts';

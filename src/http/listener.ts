@@ -1,6 +1,14 @@
-import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type Server as HttpServer,
+  type RequestListener,
+  type ServerResponse,
+} from 'node:http';
+import { createServer as createHttpsServer, type Server as HttpsServer, type ServerOptions } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { AppError } from '../errors.ts';
+
+type Server = HttpServer | HttpsServer;
 
 /** The open ports of the server. */
 export type Listener = Readonly<{
@@ -14,7 +22,20 @@ export type Listener = Readonly<{
    * without a request are closed at once, or after a moment where one may be on its way. Resolves when all are closed.
    */
   drain(timeoutSeconds: number): Promise<void>;
+  /** Shows another certificate, and believes other authorities, on connections from now on. Only where it speaks TLS. */
+  renew(tls: ServerOptions): void;
 }>;
+
+export type ListenerOptions = {
+  hosts: readonly string[];
+  port: number;
+  /** Which setting names the port. */
+  setting?: 'PORT' | 'MTLS_PORT';
+  /** Whether the port is this process's alone where several workers share theirs. */
+  isOwn?: boolean;
+  /** How it speaks TLS; absent: it doesn't. */
+  tls?: ServerOptions | undefined;
+};
 
 /** Who sends a request this slowly wants to hold a connection, not an answer. */
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -31,30 +52,38 @@ const options = {
   keepAliveTimeout: KEEP_ALIVE_MS,
 };
 
-/** @param options.isOwn whether the port is this process's alone where several workers share theirs */
 export function createListener(
   handler: RequestListener,
-  { hosts, port, isOwn = false }: { hosts: readonly string[]; port: number; isOwn?: boolean },
+  { hosts, port, setting = 'PORT', isOwn = false, tls }: ListenerOptions,
 ): Listener {
   const inHand = new Set<ServerResponse>();
-  const connections = new Set<Socket>();
+  const connections = new Map<string, Socket>();
   let isDraining = false;
+  const answer: RequestListener = (request, response) => {
+    response.shouldKeepAlive = !isDraining;
+    inHand.add(response);
+    response.once('close', () => {
+      inHand.delete(response);
+      // An answer that had begun before the drain has promised to keep its connection.
+      if (isDraining) setImmediate(closeIdle);
+    });
+    handler(request, response);
+  };
   const servers: Server[] = hosts.map(() =>
-    createServer(options, (request, response) => {
-      response.shouldKeepAlive = !isDraining;
-      inHand.add(response);
-      response.once('close', () => {
-        inHand.delete(response);
-        // An answer that had begun before the drain has promised to keep its connection.
-        if (isDraining) setImmediate(closeIdle);
-      });
-      handler(request, response);
-    }),
+    tls === undefined ? createHttpServer(options, answer) : createHttpsServer({ ...options, ...tls }, answer),
   );
   for (const server of servers) {
-    server.on('connection', (socket) => {
-      connections.add(socket);
-      socket.once('close', () => connections.delete(socket));
+    server.on('connection', hold);
+    // Requests come over another socket than the one that was opened: it takes that one's place.
+    if (tls !== undefined) server.on('secureConnection', hold);
+  }
+
+  function hold(socket: Socket): void {
+    const { remoteAddress, remotePort, localAddress } = socket;
+    const ends = `${remoteAddress} ${remotePort} ${localAddress}`;
+    connections.set(ends, socket);
+    socket.once('close', () => {
+      if (connections.get(ends) === socket) connections.delete(ends);
     });
   }
 
@@ -65,14 +94,15 @@ export function createListener(
   /** Node takes a connection that has never sent anything, as browsers open them in advance, for a busy one. */
   function cutWithoutRequest(): void {
     const busy = new Set([...inHand].map(({ req }) => req.socket));
-    for (const socket of connections) if (!busy.has(socket)) socket.destroy();
+    for (const socket of connections.values()) if (!busy.has(socket)) socket.destroy();
   }
 
   return {
     async listen() {
       let opened: AddressInfo | undefined;
       for (const [index, server] of servers.entries()) {
-        const outcome = await open(server, { host: hosts[index] ?? '', port: opened?.port ?? port, exclusive: isOwn });
+        const place = { host: hosts[index] ?? '', port: opened?.port ?? port, exclusive: isOwn };
+        const outcome = await open(server, place, setting);
         if (outcome === 'listening') opened = server.address() as AddressInfo;
       }
       if (opened === undefined) throw unusable(`HOST wants an address of this machine: ${hosts.join(', ')}`);
@@ -90,6 +120,9 @@ export function createListener(
       await Promise.all(servers.filter((server) => server.listening).map(close));
       for (const timer of timers) clearTimeout(timer);
     },
+    renew(secured) {
+      for (const server of servers) if ('setSecureContext' in server) server.setSecureContext(secured);
+    },
   };
 }
 
@@ -99,14 +132,15 @@ const NO_SUCH_ADDRESS = new Set<string | undefined>(['EADDRNOTAVAIL', 'EAFNOSUPP
 function open(
   server: Server,
   place: { host: string; port: number; exclusive: boolean },
+  setting: string,
 ): Promise<'listening' | 'no such address'> {
   const { port } = place;
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (NO_SUCH_ADDRESS.has(error.code)) resolve('no such address');
-      else if (error.code === 'EADDRINUSE') reject(unusable(`PORT wants a free port: ${port} is taken`, error));
+      else if (error.code === 'EADDRINUSE') reject(unusable(`${setting} wants a free port: ${port} is taken`, error));
       else if (error.code === 'EACCES')
-        reject(unusable(`PORT wants a port that this user may open: not ${port}`, error));
+        reject(unusable(`${setting} wants a port that this user may open: not ${port}`, error));
       else reject(error);
     });
     server.listen(place, () => resolve('listening'));

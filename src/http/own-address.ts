@@ -9,6 +9,8 @@ const FORWARDED_HEADERS = [
   'x-forwarded-port',
   'x-forwarded-proto',
   'x-real-ip',
+  'client-cert',
+  'client-cert-chain',
   'x-client-cert',
   'x-forwarded-client-cert',
   'x-ssl-client-cert',
