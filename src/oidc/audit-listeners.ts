@@ -1,6 +1,8 @@
+import { isIP } from 'node:net';
 import { type KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { type Audit, type AuditEvent, auditContextOf } from '../audit/index.ts';
 import { isRotationRetry } from './refresh-rotation.ts';
+import { type Exchange, exchangeOf } from './token-exchange-claims.ts';
 
 type Token = { clientId?: string | undefined; accountId?: string | undefined; grantId?: string | undefined };
 type TokenKind = Extract<AuditEvent, { type: 'token.issued' }>['kind'];
@@ -42,11 +44,35 @@ export function listenForAudit(provider: Provider, audit: Pick<Audit, 'record' |
   provider.on('client_credentials.destroyed', destroyed('client_credentials'));
   provider.on('refresh_token.destroyed', destroyed('refresh'));
 
+  provider.on('device_code.saved', (code) => {
+    const context = Provider.ctx;
+    const event = decisionOn(code);
+    if (context !== undefined && event !== undefined) record(context, event);
+  });
+
   provider.on('end_session.success', (context) => {
     const { session, params } = context.oidc;
     if (params?.logout === undefined || session?.accountId === undefined) return;
     record(context, { type: 'session.ended', reason: 'logout', accountId: session.accountId });
   });
+}
+
+type DeviceCode = NonNullable<KoaContextWithOIDC['oidc']['deviceCode']>;
+
+/** A device code is saved when it is made, when a person begins with it, and when they have decided. */
+function decisionOn(code: DeviceCode): AuditEvent | undefined {
+  const { clientId, accountId, grantId, error, deviceInfo } = code;
+  if (clientId === undefined) return undefined;
+  if (error === 'access_denied') return { type: 'device.denied', clientId };
+  if (accountId === undefined) return undefined;
+  const address = deviceInfo?.address;
+  return {
+    type: 'device.allowed',
+    accountId,
+    clientId,
+    grantId,
+    ...(typeof address === 'string' && isIP(address) !== 0 ? { deviceAddress: address } : undefined),
+  };
 }
 
 /** Holds an answer back until what it caused is recorded; where it can't be, the answer is an error (fails closed). */
@@ -69,6 +95,9 @@ function issued(context: KoaContextWithOIDC): AuditEvent[] {
     const retry = isRotationRetry(context) ? { isRetry: true as const } : {};
     return [{ type: 'token.refreshed', clientId, accountId, grantId, scopes, ...retry }];
   }
+  const resource = typeof access.aud === 'string' ? { resource: access.aud } : {};
+  const exchange = exchangeOf(context);
+  if (exchange !== undefined) return [{ type: 'token.exchanged', ...saidOf(exchange), clientId, scopes, ...resource }];
   const events: AuditEvent[] = [
     {
       type: 'token.issued',
@@ -76,7 +105,7 @@ function issued(context: KoaContextWithOIDC): AuditEvent[] {
       scopes,
       ...partiesOf(access),
       clientId,
-      ...(typeof access.aud === 'string' ? { resource: access.aud } : undefined),
+      ...resource,
     },
   ];
   if (RefreshToken !== undefined && RotatedRefreshToken === undefined) {
@@ -89,6 +118,15 @@ function issued(context: KoaContextWithOIDC): AuditEvent[] {
     });
   }
   return events;
+}
+
+function saidOf({ mode, sub, accountId, act }: Exchange) {
+  return {
+    mode,
+    subject: sub,
+    ...(accountId === undefined ? undefined : { accountId }),
+    ...(act === undefined ? undefined : { actor: act.sub }),
+  };
 }
 
 /** At the token endpoint the library revokes a grant for one reason: something that may be used once was used again. */
