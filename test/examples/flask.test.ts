@@ -1,0 +1,10 @@
+import { resourceServerContract } from './resource-server-contract.ts';
+
+resourceServerContract({
+  name: 'flask',
+  install: [
+    ['python3', '-m', 'venv', '.venv'],
+    ['.venv/bin/pip', 'install', '--quiet', '--require-hashes', '-r', 'requirements.txt'],
+  ],
+  command: ['.venv/bin/gunicorn', 'app:app'],
+});
