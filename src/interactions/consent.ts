@@ -36,7 +36,7 @@ export async function showConsent(
     csrfToken: csrf.token(context),
     client: toClientView(client),
     accountLabel: account.email,
-    redirectHost: redirectHost(step.redirectUri),
+    redirectHost: step.redirectUri === undefined ? undefined : redirectHost(step.redirectUri),
     newScopes: inOrderOf(OPENID_SCOPES, step.missing.scopes).map(plainScope),
     grantedScopes: inOrderOf(OPENID_SCOPES, step.granted.scopes).map(plainScope),
     resources: resourceViews(step, apis),

@@ -25,7 +25,8 @@ export interface ConsentPage {
   csrfToken: string;
   client: ClientView;
   accountLabel: string;
-  redirectHost: string;
+  /** Where the answer goes; undefined where a device waits for it. */
+  redirectHost?: string | undefined;
   newScopes: ScopeView[];
   grantedScopes: ScopeView[];
   resources: ResourceView[];

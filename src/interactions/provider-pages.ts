@@ -3,6 +3,7 @@ import type { Accounts } from '../accounts/index.ts';
 import type { Clients } from '../clients/index.ts';
 import { type Pages, showError, toClientView } from '../http/index.ts';
 import type { ProviderPages } from '../oidc/index.ts';
+import { createDevicePages } from './device-pages.ts';
 import { signedOutPage, signOutPage } from './interaction-pages.ts';
 import { recallClient } from './last-client.ts';
 
@@ -21,6 +22,7 @@ export function createProviderPages(dependencies: {
 
   return {
     locales: pages.locales,
+    ...createDevicePages({ pages, clientView }),
 
     async error(context, out, error) {
       const { status } = context;

@@ -1,15 +1,11 @@
 import { createHmac } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
-import {
-  type RateLimiterAbstract,
-  RateLimiterMemory,
-  RateLimiterPostgres,
-  RateLimiterRes,
-} from 'rate-limiter-flexible';
+import { type RateLimiterAbstract, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Config } from '../config/index.ts';
 import type { Logger } from '../telemetry/index.ts';
-import { ATTEMPTS_TABLE, createAttemptsClient, deleteExpired } from './attempts-store.ts';
+import { createAttemptsCounter, secondsUntilOver } from './attempts-counter.ts';
+import { createAttemptsClient, deleteExpired } from './attempts-store.ts';
 import { toClientNetwork } from './client-network.ts';
 
 /** `login` as it was typed, whether anyone has that name or not; `address` is the client's, IPv4 or IPv6. */
@@ -56,8 +52,6 @@ const FIRST_WAIT_MS = 250;
 const MAX_WAIT_MS = 4_000;
 /** How long an address is remembered as one that a name signs in from: longer than a session, so that a return is spared. */
 const KNOWN_ADDRESS_SECONDS = 21 * 24 * 60 * 60;
-/** Counting in memory bridges an outage. Node's timers, which end such a window, overflow at 24.8 days. */
-const MAX_IN_MEMORY_SECONDS = 24 * 60 * 60;
 
 /**
  * @param options.pseudonymKey a secret of at least 32 bytes, the same on every node: without it the counters don't tell who
@@ -74,23 +68,8 @@ export function createSignInLimits(options: {
   const { pool, limits, pseudonymKey, logger, wait = sleep } = options;
   const client = createAttemptsClient(pool, logger);
 
-  function counter(keyPrefix: string, points: number, duration: number): RateLimiterAbstract {
-    return new RateLimiterPostgres({
-      storeClient: client,
-      storeType: 'client',
-      tableName: ATTEMPTS_TABLE,
-      tableCreated: true,
-      clearExpiredByTimeout: false,
-      keyPrefix,
-      points,
-      duration,
-      insuranceLimiter: new RateLimiterMemory({
-        keyPrefix,
-        points,
-        duration: Math.min(duration, MAX_IN_MEMORY_SECONDS),
-      }),
-    });
-  }
+  const counter = (keyPrefix: string, points: number, windowSeconds: number) =>
+    createAttemptsCounter(client, { keyPrefix, points, windowSeconds });
   const byNameAndAddress = counter('name+address', limits.attemptsPerAccount, limits.windowSeconds);
   const byAddress = counter('address', limits.attemptsPerAddress, limits.windowSeconds);
   const failuresByName = counter('failures', limits.attemptsPerAccount, limits.windowSeconds);
@@ -176,6 +155,6 @@ async function take(counter: RateLimiterAbstract, key: string, reason: Refusal['
   }
 }
 
-function refusalOf({ msBeforeNext }: RateLimiterRes, reason: Refusal['reason'], isFirst: boolean): Refusal {
-  return { isAllowed: false, reason, isFirst, retryAfterSeconds: Math.max(1, Math.ceil(msBeforeNext / 1000)) };
+function refusalOf(count: RateLimiterRes, reason: Refusal['reason'], isFirst: boolean): Refusal {
+  return { isAllowed: false, reason, isFirst, retryAfterSeconds: secondsUntilOver(count) };
 }

@@ -1,6 +1,10 @@
 import { type Adapter, type AdapterFactory, type AdapterPayload, errors, Provider } from 'oidc-provider';
+import type { Audit } from '../audit/index.ts';
+import { parseApiKey } from '../api-keys/index.ts';
 import type { Clients } from '../clients/index.ts';
+import type { DeviceLimits } from '../limits/index.ts';
 import type { ArtifactKind, ArtifactPayload, ArtifactStore } from '../tokens/index.ts';
+import { deviceCodeAdapter } from './device-codes.ts';
 import { endGrant, endGrantForReuse, endsWithGrant } from './end-grant.ts';
 import { failClosed } from './faults.ts';
 import { toProviderMetadata } from './provider-client.ts';
@@ -21,7 +25,9 @@ const REPLAY_PROVISIONAL_SECONDS = 600;
 export function createAdapterFactory(stores: {
   config: { lifetimes: { refreshLeewaySeconds: number } };
   artifacts: ArtifactStore;
-  clients: Clients;
+  clients: Pick<Clients, 'find'>;
+  deviceLimits: DeviceLimits;
+  audit: Pick<Audit, 'record'>;
   artifactAdapter?: AdapterFactory | undefined;
 }): AdapterFactory {
   return (name) => {
@@ -34,6 +40,8 @@ export function createAdapterFactory(stores: {
         const { artifacts, config } = stores;
         return rotatingAdapter(artifactAdapter(artifacts, name), artifacts, config.lifetimes.refreshLeewaySeconds);
       }
+      case 'DeviceCode':
+        return deviceCodeAdapter(artifactAdapter(stores.artifacts, name), stores);
       default:
         return artifactAdapter(stores.artifacts, name as ArtifactKind);
     }
@@ -47,7 +55,8 @@ function artifactAdapter(store: ArtifactStore, kind: ArtifactKind): Adapter {
   return {
     upsert: (id, payload, ttlSeconds) =>
       failClosed(() => store.upsert(kind, id, payload as ArtifactPayload, ttlSeconds)),
-    find: (id) => failClosed(() => viewOf(store).find(kind, id) as Found),
+    // An API key is no artifact, and is introspected as often as any.
+    find: async (id) => (parseApiKey(id) === undefined ? failClosed(() => viewOf(store).find(kind, id) as Found) : undefined),
     findByUid: (uid) => failClosed(() => viewOf(store).findByUid(uid) as Found),
     findByUserCode: (code) => failClosed(() => store.findByUserCode(code) as Found),
     async destroy(id) {
@@ -107,7 +116,7 @@ function replayAdapter(store: ArtifactStore): Adapter {
   };
 }
 
-function clientAdapter(clients: Clients): Adapter {
+function clientAdapter(clients: Pick<Clients, 'find'>): Adapter {
   const refuse = async () => {
     throw new Error('clients are changed through the registry');
   };

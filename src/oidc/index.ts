@@ -5,6 +5,7 @@
  */
 export { createMetadataValidator } from './client-metadata-validator.ts';
 export { type ConsentsStore, createConsentsStore } from './consents-store.ts';
+export type { DeviceInfo, DevicePages, UserCodeForm } from './device-flow.ts';
 export { endAccess, endToken } from './end-access.ts';
 export { type InteractionStep, type InteractionSteps, noLongerOpen } from './interaction-steps.ts';
 export { createOidc, type OidcDependencies } from './oidc.ts';

@@ -5,10 +5,11 @@ import { ACR_PASSWORD } from './claims.ts';
 const { Check } = interactionPolicy;
 
 /**
- * The library's policy with three differences. A session whose account is gone or disabled signs in again. An `acr` that
+ * The library's policy with four differences. A session whose account is gone or disabled signs in again. An `acr` that
  * no sign-in reaches is refused, where the library would ask for the password for ever. And OpenID scopes are told from
  * the scopes of APIs: the library knows them all by one list, and would ask consent for an API's scope as if it were for
- * userinfo.
+ * userinfo. And a device is never connected by what was allowed before: whoever was led to type in another's code
+ * (RFC 8628, section 5.4) sees at least once what for.
  */
 export function createInteractionPolicy(): interactionPolicy.DefaultPolicy {
   const policy = interactionPolicy.base();
@@ -18,6 +19,7 @@ export function createInteractionPolicy(): interactionPolicy.DefaultPolicy {
   const consent = policy.get('consent');
   consent?.checks.remove('op_scopes_missing');
   consent?.checks.add(openidScopesGranted());
+  consent?.checks.add(deviceAllowed());
   return policy;
 }
 
@@ -39,6 +41,15 @@ function acrReachable(): interactionPolicy.Check {
     if (!Array.isArray(accepted) || accepted.includes(ACR_PASSWORD)) return false;
     throw new errors.UnmetAuthenticationRequirements('none of the requested acr values can be reached');
   });
+}
+
+function deviceAllowed(): interactionPolicy.Check {
+  return new Check(
+    'device_prompt',
+    'devices require End-User interaction',
+    'interaction_required',
+    ({ oidc }) => oidc.deviceCode !== undefined && oidc.result?.consent === undefined,
+  );
 }
 
 function openidScopesGranted(): interactionPolicy.Check {

@@ -11,12 +11,13 @@ export type InteractionStep = {
   uid: string;
   prompt: 'login' | 'consent';
   clientId: string;
-  redirectUri: string;
+  /** Where the answer goes; undefined where it waits for a device to ask (RFC 8628). */
+  redirectUri: string | undefined;
   uiLocales: string | undefined;
   loginHint: string | undefined;
   /** Who is signed in; there at the consent step. */
   accountId: string | undefined;
-  /** Whether another account may do: not where the request itself says whose it wants. */
+  /** Whether another account may do: not where the request itself says whose it wants, nor where there is none to begin anew. */
   canSwitchAccount: boolean;
   /** What is asked for and has not been allowed before. */
   missing: Consent;
@@ -92,11 +93,11 @@ export function createInteractionSteps(dependencies: {
         uid: found.uid,
         prompt: prompt.name === 'consent' ? 'consent' : 'login',
         clientId: String(params.client_id),
-        redirectUri: String(params.redirect_uri),
+        redirectUri: found.deviceCode === undefined ? String(params.redirect_uri) : undefined,
         uiLocales: optionalText(params.ui_locales),
         loginHint: optionalText(params.login_hint),
         accountId: found.session?.accountId,
-        canSwitchAccount: !namesAccount(params),
+        canSwitchAccount: found.deviceCode === undefined && !namesAccount(params),
         missing: missingConsent(prompt.details),
         granted: grant === undefined ? nothing : restrictTo(toConsent(grant), optionalText(params.scope) ?? ''),
       };
@@ -135,8 +136,8 @@ export function createInteractionSteps(dependencies: {
     },
 
     async switchAccount(context, uid) {
-      const { params, prompt } = await failClosed(() => details(context, uid));
-      if (prompt.name !== 'consent' || namesAccount(params)) throw outOfOrder();
+      const { params, prompt, deviceCode } = await failClosed(() => details(context, uid));
+      if (prompt.name !== 'consent' || deviceCode !== undefined || namesAccount(params)) throw outOfOrder();
       context.status = 303;
       context.redirect(`${provider().urlFor('authorization')}?${withSignIn(params)}`);
     },

@@ -9,11 +9,13 @@ const HOUR_MS = 3_600_000;
 /**
  * How long an artifact is still found after it expired. Codes and refresh tokens longer, so that a late replay is
  * recognised and ends the grant. A code leaks through histories, referrers and logs and is tried within minutes; one
- * hour also outlasts the access tokens of its exchange. A rotated refresh token is stolen from storage and may be tried
+ * hour also outlasts the access tokens of its exchange. A device that asks late is told that its code has expired, and not
+ * that there is no such code (RFC 8628, section 3.5). A rotated refresh token is stolen from storage and may be tried
  * days later, while its family lives on.
  */
 const RETENTION_MS: Partial<Record<ArtifactKind, number>> = {
   AuthorizationCode: HOUR_MS,
+  DeviceCode: HOUR_MS,
   RefreshToken: 7 * 24 * HOUR_MS,
 };
 

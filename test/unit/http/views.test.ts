@@ -3,6 +3,7 @@ import { locales } from '../../../src/http/messages.ts';
 import type { ClientView } from '../../../src/http/pages.ts';
 import { type ErrorPage, errorPage } from '../../../src/http/show-error.ts';
 import { createViews } from '../../../src/http/views.ts';
+import { confirmDevicePage, deviceDonePage, userCodePage } from '../../../src/interactions/device-pages.ts';
 import {
   type ConsentPage,
   consentPage,
@@ -49,6 +50,9 @@ const error: ErrorPage = {
 const formHtml =
   '<form id="op.logoutForm" method="post" action="/logout/confirm"><input type="hidden" name="xsrf" value="x"/></form>';
 
+const userCode = { action: '/device', xsrf: 'xsrf-1', userCode: '' };
+const device = { ...userCode, userCode: 'BCDF-GHJK', client, info: { address: '192.0.2.1', userAgent: 'tv/1.0' } };
+
 const everyPage = locales.flatMap((locale) => [
   views.render(signInPage(signIn), locale),
   views.render(signInPage({ ...signIn, error: 'invalid_credentials' }), locale),
@@ -58,6 +62,15 @@ const everyPage = locales.flatMap((locale) => [
   views.render(signedOutPage({ client }), locale),
   views.render(signedOutPage({}), locale),
   views.render(errorPage({ ...error, client }), locale),
+  views.render(userCodePage(userCode), locale),
+  ...(['missing', 'unknown', 'expired', 'used', 'out_of_date'] as const).map((fault) =>
+    views.render(userCodePage({ ...userCode, fault }), locale),
+  ),
+  views.render(userCodePage({ ...userCode, fault: 'too_many', retryAfterSeconds: 90 }), locale),
+  views.render(confirmDevicePage(device), locale),
+  views.render(confirmDevicePage({ ...device, info: {} }), locale),
+  views.render(deviceDonePage({ client, isAllowed: true }), locale),
+  views.render(deviceDonePage({ isAllowed: false }), locale),
 ]);
 
 const count = (html: string, pattern: RegExp) => [...html.matchAll(pattern)].length;
@@ -114,6 +127,15 @@ describe('what a client or a person supplied', () => {
       ),
       views.render(
         consentPage({ ...consent, accountLabel: hostile, redirectHost: hostile, newClaims: [hostile] }),
+        'en',
+      ),
+      views.render(userCodePage({ ...userCode, xsrf: hostile, userCode: hostile, fault: 'unknown' }), 'en'),
+      views.render(
+        confirmDevicePage({
+          ...device,
+          client: { ...client, name: hostile },
+          info: { address: hostile, userAgent: hostile },
+        }),
         'en',
       ),
       views.render(errorPage({ ...error, code: hostile, description: hostile, requestId: hostile }), 'en'),

@@ -5,7 +5,13 @@ import { isRetained, markConsumed, purgeTime } from '../../../src/tokens/artifac
 
 describe('retention', () => {
   test('no row may go while it is still found, and none stays ten minutes longer than that', () => {
-    const kinds = fc.constantFrom<ArtifactKind>('AccessToken', 'Session', 'AuthorizationCode', 'RefreshToken');
+    const kinds = fc.constantFrom<ArtifactKind>(
+      'AccessToken',
+      'Session',
+      'AuthorizationCode',
+      'DeviceCode',
+      'RefreshToken',
+    );
     fc.assert(
       fc.property(kinds, fc.integer({ min: 0, max: 4e12 }), (kind, expiresAt) => {
         const purgeAt = purgeTime(kind, expiresAt);
@@ -25,8 +31,8 @@ describe('retention', () => {
     const alive = { exp: 1_001 };
     markConsumed('AuthorizationCode', alive, now, now);
     expect(alive).toEqual({ exp: 1_001, consumed: 1_000 });
-    const deviceCode = { exp: 999 };
-    markConsumed('DeviceCode', deviceCode, now, now);
-    expect(deviceCode).toEqual({ exp: 999, consumed: 1_000 });
+    const pushed = { exp: 999 };
+    markConsumed('PushedAuthorizationRequest', pushed, now, now);
+    expect(pushed).toEqual({ exp: 999, consumed: 1_000 });
   });
 });

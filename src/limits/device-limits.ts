@@ -1,0 +1,107 @@
+import { createHmac } from 'node:crypto';
+import type pg from 'pg';
+import { RateLimiterRes } from 'rate-limiter-flexible';
+import type { Config } from '../config/index.ts';
+import type { Logger } from '../telemetry/index.ts';
+import { createAttemptsCounter, secondsUntilOver } from './attempts-counter.ts';
+import { createAttemptsClient } from './attempts-store.ts';
+import { toClientNetwork } from './client-network.ts';
+import { takePoll } from './poll-pace-store.ts';
+
+type UserCodeDecision = Readonly<
+  | { isAllowed: true }
+  | {
+      isAllowed: false;
+      retryAfterSeconds: number;
+      /** Whether it is the first in its window, so that whoever notes it notes it once. */
+      isFirst: boolean;
+    }
+>;
+
+/**
+ * How often a user code may be tried, and how often a device may ask (RFC 8628, sections 5.1 and 3.5). While the database
+ * is away, tries are counted in this process's own memory; polls are not answered at all.
+ */
+export type DeviceLimits = Readonly<{
+  /**
+   * Takes one of the tries of an address, before the code is looked up, so that guesses sent at once are counted, too.
+   * Beyond a number of wrong codes from everywhere, each address has fewer: a crowd that guesses gets no further by its
+   * size, and nobody who types their code right is kept waiting.
+   */
+  tryUserCode(address: string): Promise<UserCodeDecision>;
+  /** The code was right, or nobody looked: gives the try back. */
+  giveBack(address: string): Promise<void>;
+  /** There is no such code: what was taken stays taken, and counts for all addresses together. */
+  wasWrong(): Promise<void>;
+  /** Whether this device code may be asked about now: once in its interval, on whatever nodes. @throws while the database is away */
+  mayPoll(deviceCode: string): Promise<boolean>;
+}>;
+
+/** What a device is told to wait between two polls: the default of RFC 8628, section 3.2. */
+export const POLL_INTERVAL_SECONDS = 5;
+/** A poll that is made in time may overtake the one before it on the way. */
+const POLL_TOLERANCE_MS = 1_000;
+/** More than people mistype on a large server; so many guesses at 2,500 pending codes hit one in 1 of 10,000 cases. */
+const WRONG_CODES_BEFORE_STRICT = 1_000;
+/** What one person's typing errors come to. */
+const STRICT_TRIES = 3;
+
+/**
+ * @param options.pseudonymKey a secret of at least 32 bytes, the same on every node: the counters don't tell who tried
+ * @param options.wrongCodesBeforeStrict replaced in tests
+ */
+export function createDeviceLimits(options: {
+  pool: Pick<pg.Pool, 'query'>;
+  limits: Config['userCodeLimits'];
+  pseudonymKey: Buffer;
+  logger: Logger;
+  wrongCodesBeforeStrict?: number | undefined;
+}): DeviceLimits {
+  const { pool, limits, pseudonymKey, logger, wrongCodesBeforeStrict = WRONG_CODES_BEFORE_STRICT } = options;
+  const { attemptsPerAddress, windowSeconds } = limits;
+  const client = createAttemptsClient(pool, logger);
+  const byAddress = createAttemptsCounter(client, {
+    keyPrefix: 'user-code',
+    points: attemptsPerAddress,
+    windowSeconds,
+  });
+  const wrongCodes = createAttemptsCounter(client, {
+    keyPrefix: 'wrong-user-codes',
+    points: wrongCodesBeforeStrict,
+    windowSeconds,
+  });
+  const pseudonym = (kind: string, value: string) =>
+    createHmac('sha256', pseudonymKey)
+      .update(JSON.stringify([kind, value]))
+      .digest('base64url');
+  const keyOf = (address: string) => pseudonym('address', toClientNetwork(address));
+
+  async function triesOfEach(): Promise<number> {
+    const wrong = (await wrongCodes.get('all'))?.consumedPoints ?? 0;
+    return wrong < wrongCodesBeforeStrict ? attemptsPerAddress : Math.min(STRICT_TRIES, attemptsPerAddress);
+  }
+
+  return Object.freeze<DeviceLimits>({
+    async tryUserCode(address) {
+      const tries = await triesOfEach();
+      const count = await byAddress.consume(keyOf(address)).catch((refusal: unknown) => {
+        if (refusal instanceof RateLimiterRes) return refusal;
+        throw refusal;
+      });
+      if (count.consumedPoints <= tries) return { isAllowed: true };
+      const isFirst = count.consumedPoints === tries + 1;
+      return { isAllowed: false, isFirst, retryAfterSeconds: secondsUntilOver(count) };
+    },
+    async giveBack(address) {
+      await byAddress.reward(keyOf(address));
+    },
+    async wasWrong() {
+      await wrongCodes.penalty('all');
+    },
+    mayPoll: (deviceCode) =>
+      takePoll(pool, {
+        key: `poll:${pseudonym('device code', deviceCode)}`,
+        paceMilliseconds: POLL_INTERVAL_SECONDS * 1_000 - POLL_TOLERANCE_MS,
+      }),
+  });
+}
