@@ -80,7 +80,7 @@ export const auditEventSchema = z.discriminatedUnion('type', [
     accountId: accountId.optional(),
     /** Of the token; the account's or a client's id. */
     subject: identifier,
-    mode: z.enum(['delegation', 'impersonation']),
+    kind: z.enum(['delegation', 'impersonation']),
     /** Who acts, as the token says. */
     actor: identifier.optional(),
     scopes,

@@ -122,7 +122,7 @@ function issued(context: KoaContextWithOIDC): AuditEvent[] {
 
 function saidOf({ mode, sub, accountId, act }: Exchange) {
   return {
-    mode,
+    kind: mode,
     subject: sub,
     ...(accountId === undefined ? undefined : { accountId }),
     ...(act === undefined ? undefined : { actor: act.sub }),

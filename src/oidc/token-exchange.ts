@@ -135,7 +135,8 @@ function narrow(
   const callable = scopesCallable(client, apis, resource);
   const scopes = asked ?? subject.scopes.filter((scope) => callable.includes(scope));
   if (scopes.length === 0) {
-    throw new errors.InvalidScope('subject_token has no scope that this client may ask for there', '');
+    const description = 'subject_token has no scope that this client may ask for there';
+    throw new errors.InvalidScope(description, subject.scopes.join(' '));
   }
   params.scope = scopes.join(' ');
   params.resource = resource;
