@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import argon2 from 'argon2';
-import type { AccountAction, AccountAudit } from '../../../src/accounts/accounts.ts';
+import type { AccountAudit, AccountChange } from '../../../src/accounts/accounts.ts';
 import { type Account, createAccounts, createPasswordHasher } from '../../../src/accounts/index.ts';
 import type { TestDatabase } from '../../harness/database.ts';
 import { silentLogger } from '../../harness/loggers.ts';
@@ -21,7 +21,7 @@ export function makeAccounts(
   } = {},
 ) {
   const computations: string[] = [];
-  const entries: { action: AccountAction; accountId: string }[] = [];
+  const entries: AccountChange[] = [];
   const accounts = createAccounts({
     knex: testDatabase.database.knex,
     changeFeed: options.changeFeed ?? { subscribe: () => undefined, isCurrent: () => false },

@@ -25,11 +25,41 @@ describe('creating an account', () => {
       isDisabled: false,
       isDemo: true,
       profile,
+      roles: [],
       createdAt: new Date(1_700_000_000_000),
       updatedAt: new Date(1_700_000_000_000),
     });
     expect(await accounts.find(created.id)).toEqual(created);
     expect(entries).toEqual([{ action: 'created', accountId: created.id }]);
+  });
+
+  test('keeps roles, each once, and has them recorded apart', async () => {
+    const { accounts, entries } = makeAccounts(testDatabase);
+    const { id, roles } = await createOne(accounts, { roles: ['admin', 'urn:example:auditor', 'admin'] });
+    expect(roles).toEqual(['admin', 'urn:example:auditor']);
+    expect((await accounts.find(id))?.roles).toEqual(roles);
+    expect(entries).toEqual([
+      { action: 'roles_set', accountId: id, roles },
+      { action: 'created', accountId: id },
+    ]);
+  });
+
+  test.each([
+    ['with a space', ['site admin']],
+    ['with a quotation mark', ['"admin"']],
+    ['beyond ASCII', ['администратор']],
+    ['that are empty', ['']],
+    ['of more than 64 characters', ['x'.repeat(65)]],
+    ['that are more than 50', Array.from({ length: 51 }, (_, index) => `role-${index}`)],
+  ])('refuses roles %s', async (_what, roles) => {
+    const { accounts } = makeAccounts(testDatabase);
+    const refusal = { ok: false, code: 'invalid', field: 'roles', reason: expect.stringMatching(/^wants .*roles/) };
+    const email = uniqueEmail();
+    expect(await accounts.create({ email, password, roles })).toEqual(refusal);
+    expect(await accounts.findByLogin(email)).toBeUndefined();
+    const { id } = await createOne(accounts, { roles: ['admin'] });
+    expect(await accounts.setRoles(id, roles)).toEqual(refusal);
+    expect((await accounts.find(id))?.roles).toEqual(['admin']);
   });
 
   test('stores no password', async () => {
@@ -182,6 +212,7 @@ describe('changing an account', () => {
     expect(await accounts.find(id)).toBeUndefined();
     expect(await accounts.update(id, { isEmailVerified: true })).toMatchObject(refusal);
     expect(await accounts.setPassword(id, password)).toMatchObject(refusal);
+    expect(await accounts.setRoles(id, ['admin'])).toMatchObject(refusal);
     expect(await accounts.disable(id)).toMatchObject(refusal);
     expect(await accounts.enable(id)).toMatchObject(refusal);
     expect(await accounts.delete(id)).toMatchObject(refusal);
@@ -199,8 +230,32 @@ describe('changing an account', () => {
     });
     await expect(accounts.disable(id)).rejects.toThrow('audit is full');
     await expect(accounts.delete(id)).rejects.toThrow('audit is full');
+    await expect(accounts.setRoles(id, ['admin'])).rejects.toThrow('audit is full');
     await expect(accounts.create({ email: `x${email}`, password })).rejects.toThrow('audit is full');
-    expect((await accounts.find(id))?.isDisabled).toBe(false);
+    expect(await accounts.find(id)).toMatchObject({ isDisabled: false, roles: [] });
     expect(await accounts.findByLogin(`x${email}`)).toBeUndefined();
+  });
+});
+
+describe('roles', () => {
+  test('are set in the place of those before, seen at once, and recorded by name', async () => {
+    const { accounts, entries } = makeAccounts(testDatabase);
+    const { id } = await createOne(accounts, { roles: ['admin'] });
+    expect(await accounts.setRoles(id, ['reader', 'writer'])).toMatchObject({ ok: true });
+    expect((await accounts.find(id))?.roles).toEqual(['reader', 'writer']);
+    expect(await accounts.setRoles(id, [])).toMatchObject({ ok: true });
+    expect((await accounts.find(id))?.roles).toEqual([]);
+    expect(entries.slice(2)).toEqual([
+      { action: 'roles_set', accountId: id, roles: ['reader', 'writer'] },
+      { action: 'roles_set', accountId: id, roles: [] },
+    ]);
+  });
+
+  test('are nothing that a change of details can reach', async () => {
+    const { accounts } = makeAccounts(testDatabase);
+    const { id } = await createOne(accounts);
+    await accounts.update(id, { roles: ['admin'], profile: { roles: ['admin'] } } as never);
+    await accounts.update(id, { isEmailVerified: true, roles: ['admin'] } as never);
+    expect(await accounts.find(id)).toMatchObject({ isEmailVerified: true, roles: [] });
   });
 });

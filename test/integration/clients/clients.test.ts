@@ -53,6 +53,8 @@ describe('creating a client', () => {
       id: metadata.client_id,
       metadata: { ...metadata, response_types: ['code'] },
       apis: [api],
+      apiScopes: {},
+      roles: [],
       mayIntrospectAny: true,
       allowedOrigins: [origin],
       isDemo: true,
@@ -120,6 +122,37 @@ describe('creating a client', () => {
       field: 'apis',
       reason: 'apis: no API urn:example:unknown is registered',
     });
+  });
+
+  test('keeps its roles apart from the metadata, and has them recorded by name', async () => {
+    const metadata = serviceMetadata();
+    const { audited, clients } = openRegistry(testDatabase);
+    const { client } = accepted(await clients.create({ metadata, roles: ['worker', 'worker', 'batch'] }));
+    expect(client.roles).toEqual(['worker', 'batch']);
+    expect(client.metadata).not.toHaveProperty('roles');
+    expect(audited).toEqual([
+      { action: 'roles_set', clientId: client.id, roles: ['worker', 'batch'] },
+      { action: 'created', clientId: client.id },
+    ]);
+    expect(await clients.create({ metadata: { ...serviceMetadata(), roles: ['worker'] } as never })).toMatchObject({
+      ok: false,
+      field: 'roles',
+      reason: 'roles: is not a member that can be registered',
+    });
+  });
+
+  test('keeps which of its scopes it may ask for at an API, and refuses what the API has not', async () => {
+    const [shared, other] = [unique('shared'), unique('other')];
+    const [api, elsewhere] = [await createApi(shared, other), await createApi(shared)];
+    const metadata = { ...serviceMetadata(), scope: `${shared} ${other}` };
+    const apis = [api, elsewhere];
+    const { client } = accepted(
+      await registry.clients.create({ metadata, apis, apiScopes: { [api]: [other, other] } }),
+    );
+    expect(client.apiScopes).toEqual({ [api]: [other] });
+    expect((await registry.clients.find(client.id))?.apiScopes).toEqual({ [api]: [other] });
+    const refused = { ok: false, field: 'api_scopes', reason: `api_scopes: ${elsewhere} has no scope ${other}` };
+    expect(await registry.clients.update(client.id, { apiScopes: { [elsewhere]: [other] } })).toMatchObject(refused);
   });
 
   test('is refused with a scope that nobody owns, naming it', async () => {

@@ -12,7 +12,7 @@ import type { TestDatabase } from '../../harness/database.ts';
 import { unique } from '../../harness/factories.ts';
 import { silentLogger } from '../../harness/loggers.ts';
 
-type AuditedChange = { action: string; clientId?: string; identifier?: string };
+type AuditedChange = { action: string; clientId?: string; identifier?: string; roles?: readonly string[] };
 
 /** A node's registry over a test database. Its clock stands still, so that nothing grows old in a cache by itself. */
 export type Registry = {

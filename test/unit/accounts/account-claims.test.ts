@@ -10,6 +10,7 @@ const account: Account = {
   isDisabled: false,
   isDemo: false,
   profile: {},
+  roles: ['admin'],
   createdAt: new Date(1_000),
   updatedAt: new Date(1_700_000_000_999),
 };

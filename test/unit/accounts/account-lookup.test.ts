@@ -11,6 +11,7 @@ function makeAccount(id: string, isDisabled = false): Account {
     isDisabled,
     isDemo: false,
     profile: {},
+    roles: [],
     createdAt: at,
     updatedAt: at,
   };

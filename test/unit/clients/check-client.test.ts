@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import { checkChangedClient, checkNewClient } from '../../../src/clients/check-client.ts';
-import type { ClientDraft, NewClient } from '../../../src/clients/client.ts';
+import type { ClientDraft, ClientPatch, NewClient } from '../../../src/clients/client.ts';
 import type { GivenMetadata } from '../../../src/clients/client-metadata-schema.ts';
 
 const ecKeys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -310,6 +310,50 @@ describe('a client that does not authenticate never introspects all', () => {
     expect(checkChangedClient(draftOf(open), right)).toMatchObject(refusal);
     expect(checkChangedClient(draftOf(callback, right), method)).toMatchObject(refusal);
     expect(checkChangedClient(draftOf(callback, right), { ...method, mayIntrospectAny: false }).ok).toBe(true);
+  });
+});
+
+describe('scopes at one API', () => {
+  const service = { grant_types: ['client_credentials'], scope: 'read write' };
+  const apis = ['urn:one', 'urn:two'];
+
+  test('are some of the client’s, at an API that it may call', () => {
+    expect(draftOf(service, { apis, apiScopes: { 'urn:one': ['read', 'read'] } }).apiScopes).toEqual({
+      'urn:one': ['read'],
+    });
+    expect(check(service, { apis, apiScopes: { 'urn:one': ['delete'] } })).toMatchObject({
+      field: 'api_scopes',
+      reason: 'api_scopes: delete is not among its scopes',
+    });
+    expect(check(service, { apis, apiScopes: { 'urn:three': ['read'] } })).toMatchObject({
+      reason: 'api_scopes: urn:three is not among its APIs',
+    });
+    expect(check(service, { apis, apiScopes: { 'urn:one': [] } })).toMatchObject({
+      reason: expect.stringContaining('wants at least one scope'),
+    });
+  });
+
+  test('stay until its APIs are named anew', () => {
+    const current = draftOf(service, { apis, apiScopes: { 'urn:one': ['read'] } });
+    const changed = (patch: ClientPatch) => checkChangedClient(current, patch);
+    expect(changed({ metadata: { client_name: 'New' } })).toMatchObject({
+      draft: { apiScopes: { 'urn:one': ['read'] } },
+    });
+    expect(changed({ apis: ['urn:one'] })).toMatchObject({ draft: { apis: ['urn:one'], apiScopes: {} } });
+    expect(changed({ metadata: { scope: 'write' } })).toMatchObject({ ok: false, field: 'api_scopes' });
+  });
+});
+
+describe('the longest life of its access tokens', () => {
+  test.each([29, 0, -1, 86_401, 60.5, '600', true])('is not %j', (access_token_ttl_seconds) => {
+    expect(check({ ...callback, access_token_ttl_seconds })).toMatchObject({
+      ok: false,
+      reason: 'access_token_ttl_seconds: wants whole seconds from 30 to 86400',
+    });
+  });
+
+  test.each([30, 86_400])('may be %j seconds', (access_token_ttl_seconds) => {
+    expect(draftOf({ ...callback, access_token_ttl_seconds }).metadata).toMatchObject({ access_token_ttl_seconds });
   });
 });
 
