@@ -4,6 +4,7 @@ import mount from 'koa-mount';
 import serveStatic from 'koa-static';
 import type { Config } from './config/index.ts';
 import {
+  apiKeyBearer,
   ownAddress,
   type Pages,
   postToGet,
@@ -50,6 +51,7 @@ export function createApp(parts: AppParts): Koa {
   if (parts.playground !== undefined) app.use(parts.playground);
   app.use(postToGet(['/authorize', '/logout'], readForm()));
   app.use(publicDocuments(config));
+  app.use(apiKeyBearer('/token'));
   app.use(parts.oidc);
   return app;
 }

@@ -153,7 +153,6 @@ export async function composeDomains(
       config,
       accounts,
       apis,
-      clients,
       consents,
       signingKeys: privateJwks,
       signingAlgorithms: algorithms,

@@ -3,6 +3,8 @@
  * their words, the answer to an error, what is said of a request when it has ended, health. Refuses to decide anything about people, clients
  * or tokens.
  */
+
+export { apiKeyBearer } from './api-key-bearer.ts';
 export { createClientCertificates } from './client-certificate.ts';
 export { type Csrf, createCsrf } from './csrf.ts';
 export { respondToErrors } from './error-responder.ts';

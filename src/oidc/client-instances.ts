@@ -1,20 +1,26 @@
-import type { Provider } from 'oidc-provider';
-import type { Clients, RegisteredClient } from '../clients/index.ts';
+import { Provider } from 'oidc-provider';
+import { isMeantAsApiKey } from '../api-keys/index.ts';
+import type { RegisteredClient } from '../clients/index.ts';
+import type { Callers } from './callers.ts';
 import { failClosed } from './faults.ts';
 
 type Client = InstanceType<Provider['Client']>;
+
+/** Where an API key may be a client. Anywhere else, as where people take part, there is no such client. */
+const ROUTES_FOR_API_KEYS: ReadonlySet<string> = new Set(['token', 'introspection', 'revocation']);
 
 /**
  * Keeps what the library makes of a client for as long as the registry gives the same one. By itself it keeps the hundred
  * that were used last, and validates the metadata of any other anew for each request: with a thousand clients in use that
  * took a tenth of the CPU of every request (docs/performance.md).
  */
-export function keepClientInstances(provider: Provider, clients: Pick<Clients, 'find'>): void {
+export function keepClientInstances(provider: Provider, clients: Pick<Callers, 'find'>): void {
   const instances = new WeakMap<RegisteredClient, Client>();
   const make = provider.Client.find.bind(provider.Client);
 
   async function find(id: string): Promise<Client | undefined> {
-    const registered = typeof id === 'string' ? await failClosed(() => clients.find(id)) : undefined;
+    if (typeof id !== 'string' || (isMeantAsApiKey(id) && !isForApiKeys())) return undefined;
+    const registered = await failClosed(() => clients.find(id));
     const kept = registered && instances.get(registered);
     if (kept !== undefined) return kept;
     // It asks the registry once more, which can only know something newer by then.
@@ -23,4 +29,8 @@ export function keepClientInstances(provider: Provider, clients: Pick<Clients, '
     return made;
   }
   Object.defineProperty(provider.Client, 'find', { value: find });
+}
+
+function isForApiKeys(): boolean {
+  return ROUTES_FOR_API_KEYS.has(Provider.ctx?.oidc.route ?? '');
 }

@@ -4,8 +4,8 @@ import { GrantProvider } from './grant-handlers.ts';
 import { toProviderMetadata } from './provider-client.ts';
 import { type ConfigurationInputs, type ProviderPages, providerConfiguration } from './provider-configuration.ts';
 
-/** Everything but what stores and shows: a check does neither. */
-type ValidationInputs = Omit<ConfigurationInputs, 'adapter' | 'pages'>;
+/** Everything but what stores and shows, and who calls: a check has nothing to do with any of them. */
+type ValidationInputs = Omit<ConfigurationInputs, 'adapter' | 'clients' | 'pages'>;
 
 /**
  * What the library says of client metadata, asked before they are stored: it would refuse to load what it finds invalid.
@@ -22,7 +22,7 @@ export function createMetadataValidator(inputs: () => Promise<ValidationInputs>)
       const adapter = () => ({ ...unused, find: async () => found });
       const provider = new GrantProvider(
         current.config.issuer,
-        providerConfiguration({ ...current, adapter, pages: noPages }),
+        providerConfiguration({ ...current, adapter, clients: noCallers, pages: noPages }),
       );
       provider.registerGrantType(TOKEN_EXCHANGE, () => undefined);
       try {
@@ -46,6 +46,7 @@ const unused = {
   destroy: nothing,
   revokeByGrantId: nothing,
 };
+const noCallers = { find: nothing, verifySecret: async () => false, apiKeyOf: () => undefined };
 const noPages: ProviderPages = {
   locales: [],
   error: () => undefined,

@@ -36,7 +36,8 @@ async function introspect({ read, mayIntrospect, rolesOf }: Introspection, calle
   if (living === undefined) return INACTIVE;
   const { claims, accountId } = living;
   const audience = typeof claims.aud === 'string' ? claims.aud : undefined;
-  if (!(await mayIntrospect(callerId, { clientId: claims.client_id, accountId, audience }))) return INACTIVE;
+  if (!(await mayIntrospect(callerId, { clientId: claims.client_id, accountId, audience, scope: claims.scope })))
+    return INACTIVE;
   const {
     [GRANT_ID_CLAIM]: _grantId,
     [REVISION_CLAIM]: _revision,

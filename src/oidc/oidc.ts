@@ -1,6 +1,7 @@
 import type { Middleware } from 'koa';
 import type { AdapterFactory, KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { Accounts } from '../accounts/index.ts';
+import type { ApiKeys } from '../api-keys/index.ts';
 import type { Audit } from '../audit/index.ts';
 import type { Apis, Clients } from '../clients/index.ts';
 import type { Clock, Config } from '../config/index.ts';
@@ -10,13 +11,16 @@ import type { DeviceLimits } from '../limits/index.ts';
 import { outcomeOf } from '../telemetry/index.ts';
 import type { ArtifactStore, Revocations } from '../tokens/index.ts';
 import { createAdapterFactory } from './adapter.ts';
+import { limitApiKeys } from './api-key-grant.ts';
 import { listenForAudit, settleAudit } from './audit-listeners.ts';
+import { type Callers, createCallers } from './callers.ts';
 import { keepClientInstances } from './client-instances.ts';
 import type { ConsentsStore } from './consents-store.ts';
 import { completeDeviceFlow } from './device-flow.ts';
 import { failClosed } from './faults.ts';
 import { GrantProvider } from './grant-handlers.ts';
 import { createInteractionSteps, type InteractionSteps } from './interaction-steps.ts';
+import { introspectApiKey } from './introspect-api-key.ts';
 import { introspectJwt } from './introspect-jwt.ts';
 import { createJwtVerifier } from './jwt-access-token.ts';
 import { noteJwtRefusals } from './jwt-refusal.ts';
@@ -27,6 +31,7 @@ import { mayIntrospect } from './policies.ts';
 import { type ProviderPages, providerConfiguration } from './provider-configuration.ts';
 import { createProviderHandle } from './provider-handle.ts';
 import { answerWithSuccessor } from './refresh-rotation.ts';
+import { revokeApiKey } from './revoke-api-key.ts';
 import { revokeJwt } from './revoke-jwt.ts';
 import { registerTokenExchange } from './token-exchange.ts';
 import { introspectExchanged } from './token-exchange-introspection.ts';
@@ -39,6 +44,7 @@ export type OidcDependencies = {
   accounts: Accounts;
   apis: Apis;
   clients: Clients;
+  apiKeys: Pick<ApiKeys, 'find' | 'verify' | 'allow' | 'revoke'>;
   consents: ConsentsStore;
   artifacts: ArtifactStore;
   revocations: Revocations;
@@ -67,7 +73,10 @@ export type Oidc = Readonly<{
 }>;
 
 /** @throws {AppError} `configuration` where the signing keys can't be opened */
-export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> {
+export async function createOidc(given: OidcDependencies): Promise<Oidc> {
+  const callers = createCallers(given);
+  // Whoever asks for a client here may be asked by an API key.
+  const dependencies = { ...given, clients: callers };
   const { config, consents } = dependencies;
   const adapter = createAdapterFactory(dependencies);
   let keyFault: unknown;
@@ -90,8 +99,8 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
     const provider = new GrantProvider(config.issuer, providerConfiguration(inputs));
     // `ownAddress` has made the forwarded headers our own words.
     provider.proxy = true;
-    keepClientInstances(provider, dependencies.clients);
-    compareSecretsByDigest(provider, dependencies.clients);
+    keepClientInstances(provider, callers);
+    compareSecretsByDigest(provider, callers);
     listenForAudit(provider, dependencies.audit);
     noteJwtRefusals(provider);
     provider.on('server_error', (context, error) => {
@@ -111,7 +120,10 @@ export async function createOidc(dependencies: OidcDependencies): Promise<Oidc> 
         rolesOf: (subject) => rolesOf(subject, dependencies),
       }),
     );
+    provider.use(introspectApiKey({ ...dependencies, callers, issuer: config.issuer }));
+    provider.use(revokeApiKey(dependencies));
     provider.use(revokeJwt(provider, { ...dependencies, read: readJwt }));
+    provider.wrapGrant('client_credentials', limitApiKeys({ ...dependencies, callers }));
     registerTokenExchange(provider, {
       ...dependencies,
       read: createPresentedTokenReader({ readJwt, readLinks, now: dependencies.clock }),
@@ -141,7 +153,7 @@ function viewToVerify(artifacts: ArtifactStore): Pick<ArtifactStore, 'find' | 'f
 }
 
 /** The library awaits this comparison; the registry holds digests and knows that two secrets may be live. */
-function compareSecretsByDigest(provider: Provider, clients: Clients): void {
+function compareSecretsByDigest(provider: Provider, clients: Pick<Callers, 'verifySecret'>): void {
   Object.defineProperty(provider.Client.prototype, 'compareClientSecret', {
     value: function compareClientSecret(this: { clientId: string }, presented: string): Promise<boolean> {
       return failClosed(() => clients.verifySecret(this.clientId, presented));

@@ -1,8 +1,11 @@
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Accounts } from '../accounts/index.ts';
-import { type Apis, authenticates, type Clients } from '../clients/index.ts';
+import type { ApiKey } from '../api-keys/index.ts';
+import { type Apis, authenticates, type RegisteredClient } from '../clients/index.ts';
+import type { Callers } from './callers.ts';
 import { failClosed } from './faults.ts';
 import { ALLOWED_ORIGINS } from './provider-client.ts';
+import { scopesCallable } from './resources.ts';
 
 type Client = NonNullable<KoaContextWithOIDC['oidc']['client']>;
 
@@ -11,18 +14,20 @@ export type IntrospectedToken = {
   clientId?: string | undefined;
   accountId?: string | undefined;
   audience?: string | undefined;
+  scope?: string | undefined;
 };
 
 /**
  * Whether a token is alive and the caller may know it. Alive: its client is still registered and its account, if it is
- * of a person, is there and enabled, which the library asks nobody. May know: the token's own client, a client named for
- * the API that it is for, or one registered to introspect all (RFC 7662, section 4); one that does not authenticate, its
- * own alone, whatever the registry says.
+ * of a person, is there and enabled, which the library asks nobody; one that was got with an API key also says no more than
+ * the key may ask for now. May know: the token's own client, the one that owns its key, a client named for the API that it is
+ * for, or one registered to introspect all (RFC 7662, section 4); one that does not authenticate, its own alone, whatever the
+ * registry says.
  */
 export async function mayIntrospect(
   callerId: string,
   token: IntrospectedToken,
-  registries: { clients: Clients; apis: Apis; accounts: Accounts },
+  registries: { clients: Callers; apis: Apis; accounts: Accounts },
 ): Promise<boolean> {
   return failClosed(async () => {
     const [caller, owner, account] = await Promise.all([
@@ -32,12 +37,27 @@ export async function mayIntrospect(
     ]);
     if (caller === undefined || owner === undefined) return false;
     if (token.accountId !== undefined && (account === undefined || account.isDisabled)) return false;
+    const apiKey = registries.clients.apiKeyOf(owner);
+    if (apiKey !== undefined && !mayStillSay(owner, token, registries.apis)) return false;
     if (caller.id === owner.id) return true;
     if (!authenticates(caller.metadata)) return false;
-    if (caller.mayIntrospectAny) return true;
+    if (caller.mayIntrospectAny || ownsKey(caller, apiKey)) return true;
     const api = registries.apis.all().find(({ identifier }) => identifier === token.audience);
     return api?.introspectionClientIds.includes(caller.id) ?? false;
   });
+}
+
+/** What an API key and its owner may do shrinks at once, with what was got before. */
+function mayStillSay(holder: RegisteredClient, { audience, scope }: IntrospectedToken, apis: Apis): boolean {
+  if (audience === undefined) return scope === undefined;
+  if (!holder.apis.includes(audience)) return false;
+  const callable = scopesCallable(holder, apis, audience);
+  return (scope?.split(' ') ?? []).every((each) => callable.includes(each));
+}
+
+/** Whether a caller is the client that a key belongs to. */
+export function ownsKey(caller: Pick<RegisteredClient, 'id'>, apiKey: ApiKey | undefined): boolean {
+  return apiKey?.owner.kind === 'client' && apiKey.owner.clientId === caller.id;
 }
 
 /** Only the token's own client may revoke it, and is told so (RFC 7009, section 2.1). */

@@ -1,8 +1,9 @@
 import type { AdapterFactory, Configuration, ErrorOut, JWK, KoaContextWithOIDC } from 'oidc-provider';
 import { type Account, type Accounts, toClaims } from '../accounts/index.ts';
-import { type Apis, type Clients, OPENID_SCOPES } from '../clients/index.ts';
+import { type Apis, OPENID_SCOPES } from '../clients/index.ts';
 import { CLOCK_TOLERANCE_SECONDS, type Config } from '../config/index.ts';
 import type { SigningAlgorithm } from '../keys/index.ts';
+import type { Callers } from './callers.ts';
 import { ACR_PASSWORD, OPENID_SCOPE_CLAIMS } from './claims.ts';
 import type { ConsentsStore } from './consents-store.ts';
 import { type DevicePages, deviceFlow } from './device-flow.ts';
@@ -50,7 +51,7 @@ export type ConfigurationInputs = {
   adapter: AdapterFactory;
   accounts: Accounts;
   apis: Apis;
-  clients: Clients;
+  clients: Callers;
   consents: ConsentsStore;
   pages: ProviderPages;
   /** Absent where nobody is served. */
@@ -179,6 +180,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
               clientId: token.clientId,
               accountId: 'accountId' in token ? token.accountId : undefined,
               audience: 'aud' in token && typeof token.aud === 'string' ? token.aud : undefined,
+              scope: token.scope,
             },
             { clients, apis, accounts },
           ),

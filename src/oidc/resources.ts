@@ -9,7 +9,7 @@ import {
 } from '../clients/index.ts';
 import { failClosed } from './faults.ts';
 
-type Registries = { apis: Apis; clients: Clients };
+type Registries = { apis: Apis; clients: Pick<Clients, 'find'> };
 
 /**
  * Which API a request is for that names none (RFC 8707, section 2). With people involved: the one API that the client is

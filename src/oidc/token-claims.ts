@@ -1,4 +1,5 @@
 import type { AccessToken, ClientCredentials, JWTStructured, KoaContextWithOIDC } from 'oidc-provider';
+import { apiKeySubject } from './api-key-grant.ts';
 import { type ClaimBudget, keepWithinBudget } from './claim-budget.ts';
 import { GRANT_ID_CLAIM, REVISION_CLAIM } from './jwt-access-token.ts';
 import { notedRevision } from './jwt-revision.ts';
@@ -19,7 +20,7 @@ export async function extraTokenClaims(
   context: KoaContextWithOIDC,
   token: IssuedToken,
 ): Promise<Record<string, unknown> | undefined> {
-  const claims = { ...signInClaims(context, token), ...exchangeClaims(context) };
+  const claims = { ...signInClaims(context, token), ...apiKeySubject(context), ...exchangeClaims(context) };
   return Object.keys(claims).length === 0 ? undefined : claims;
 }
 
@@ -42,8 +43,8 @@ export async function customizeJwt(
 
 /** The library knows a client as the subject of its own token alone. */
 function addSubject(context: KoaContextWithOIDC, { payload }: JWTStructured): void {
-  const exchange = exchangeOf(context);
-  if (exchange !== undefined) payload.sub = exchange.sub;
+  const { sub } = exchangeOf(context) ?? apiKeySubject(context);
+  if (sub !== undefined) payload.sub = sub;
 }
 
 /** What a stateless token is ended by (docs/architecture.md). */
