@@ -187,7 +187,7 @@ export async function composeDomains(
     clock,
     longestTokenSeconds: Math.max(MAX_API_TTL_SECONDS, config.lifetimes.accessTokenSeconds),
   });
-  const access = { config, clock, audit, artifacts, consents, revocations, signingKeys };
+  const access = { config, clock, audit, apiKeys, artifacts, consents, revocations, signingKeys };
 
   return {
     logger,

@@ -1,3 +1,4 @@
+import { type ApiKeyOwner, type ApiKeys, toApiKeyClientId } from '../api-keys/index.ts';
 import type { Audit, AuditContext } from '../audit/index.ts';
 import type { Clock, Config } from '../config/index.ts';
 import type { SigningKeys } from '../keys/index.ts';
@@ -8,6 +9,7 @@ import { createJwtVerifier } from './jwt-access-token.ts';
 import { createLivingJwtReader, type LivingJwt } from './living-jwt.ts';
 
 export type AccessStores = {
+  apiKeys: Pick<ApiKeys, 'list'>;
   audit: Pick<Audit, 'record'>;
   artifacts: Pick<ArtifactStore, 'find' | 'destroy' | 'revokeAll'>;
   consents: Pick<ConsentsStore, 'forget'>;
@@ -29,8 +31,12 @@ const OPAQUE_KINDS: readonly [ArtifactKind, FoundToken['kind']][] = [
   ['ClientCredentials', 'client_credentials'],
 ];
 
+/** Nobody waits long for one page, and few owners have a second. */
+const KEYS_PER_PAGE = 500;
+
 /**
- * Ends everything of an account, a client or a grant: grants and tokens of every format, and the sessions of an account.
+ * Ends everything of an account, a client or a grant: grants and tokens of every format, those too that were got with API
+ * keys of the account or the client, and the sessions of an account. The keys stay, as passwords and client secrets do.
  * What people allowed is forgotten, so that they are asked again. Recorded first: what can't be recorded doesn't happen,
  * and what is recorded and then fails can be done again. Durable when it resolves, and in force on every node within a
  * second. To end access for good, refuse the account or the client first: this ends what there is until now.
@@ -39,18 +45,37 @@ const OPAQUE_KINDS: readonly [ArtifactKind, FoundToken['kind']][] = [
  * @returns how many grants, sessions and stored tokens ended; JWTs are stored nowhere, so nobody counts them
  * @throws the database's own error
  */
-export async function endAccess(
-  { audit, artifacts, consents, revocations }: AccessStores,
-  whose: RevocationFilter,
-  by: AuditContext,
-): Promise<number> {
+export async function endAccess(stores: AccessStores, whose: RevocationFilter, by: AuditContext): Promise<number> {
+  const { audit, artifacts, consents, revocations } = stores;
   await audit.record({ type: 'grant.revoked', reason: 'operator_request', ...whose }, by);
   if ('accountId' in whose) await audit.record({ type: 'session.ended', reason: 'operator_request', ...whose }, by);
   // A JWT of a person ends with its grant, so a grant needs no mark.
   if ('accountId' in whose) await revocations.revokeAccount(whose.accountId);
   if ('clientId' in whose) await revocations.revokeClient(whose.clientId);
   await consents.forget('grantId' in whose ? await partiesOfGrant(artifacts, whose.grantId) : whose);
-  return artifacts.revokeAll(whose);
+  const ofKeys = 'grantId' in whose ? 0 : await endTokensOfKeys(stores, toOwner(whose));
+  return ofKeys + (await artifacts.revokeAll(whose));
+}
+
+/** Tokens that were got with an API key are the key's own; they are about its owner, and stored for neither. */
+async function endTokensOfKeys({ apiKeys, artifacts, revocations }: AccessStores, owner: ApiKeyOwner): Promise<number> {
+  let ended = 0;
+  let page = await apiKeys.list({ owner, limit: KEYS_PER_PAGE });
+  while (page.length > 0) {
+    for (const { id } of page) {
+      const clientId = toApiKeyClientId(id);
+      await revocations.revokeClient(clientId);
+      ended += await artifacts.revokeAll({ clientId });
+    }
+    page = await apiKeys.list({ owner, limit: KEYS_PER_PAGE, after: page.at(-1)?.id });
+  }
+  return ended;
+}
+
+function toOwner(whose: Exclude<RevocationFilter, { grantId: string }>): ApiKeyOwner {
+  return 'accountId' in whose
+    ? { kind: 'account', accountId: whose.accountId }
+    : { kind: 'client', clientId: whose.clientId };
 }
 
 /**
