@@ -83,6 +83,12 @@ async function failEverywhere(): Promise<void> {
     headers: { 'x-request-id': keep('request-id'), referer: keep('referer') },
   });
   await rawRequest(issuer, { method: 'POST', path: '/token', headers: FORM, body: `code=${keep('cut short')}&%` });
+  const wrongKey = (name: string) => `tsk_${'0'.repeat(16)}_${keep(name)}`;
+  for (const path of ['/token', '/introspect', '/userinfo']) {
+    const bearer = { authorization: `Bearer ${wrongKey(`wrong API key at ${path.slice(1)}`)}` };
+    await rawRequest(issuer, { method: 'POST', path, headers: { ...FORM, ...bearer }, body: 'token=a' });
+  }
+  await introspect(issuer, client, wrongKey('wrong API key to introspect'));
   const authorization = keep('broken authorization');
   await rawRequest(issuer, { method: 'POST', path: '/token', headers: { ...FORM, authorization }, body: 'a=b' });
   await rawRequest(issuer, { path: `/authorize?client_id=${client.id}&request=${keep('request object')}` });
@@ -167,18 +173,22 @@ describe('in what is answered', () => {
       const allowed = isToTheApp ? ['code', 'iss', 'state', 'error', 'error_description'] : [];
       const { pathname, searchParams } = new URL(location, server.issuer);
       if (isToTheApp) expect(allowed).toEqual(expect.arrayContaining([...searchParams.keys()]));
-      const isOwnPath = /^\/(interaction|authorize)\/[\w-]+$/.test(pathname);
+      const isOwnPath = /^\/(interaction|authorize|device)\/[\w-]+$/.test(pathname);
       expect(secretsIn(location, (name) => (isToTheApp ? /code/ : isOwnPath ? /uid|cookie/ : /^$/).test(name))).toEqual(
         [],
       );
     }
   });
 
-  test('is no secret on a page, but the interaction that its forms belong to and the name that was typed', () => {
+  test('is no secret on a page, but what its forms belong to, the code of a device and the name that was typed', () => {
     const pages = answers.filter(({ contentType, location }) => location === '' && contentType.startsWith('text/html'));
     expect(pages.length).toBeGreaterThan(15);
     for (const { text } of pages) {
-      expect(secretsIn(text, (name) => /uid|tessera_interaction|tessera_resume|typed into/.test(name))).toEqual([]);
+      expect(
+        secretsIn(text, (name) =>
+          /uid|tessera_interaction|tessera_resume|typed into|^user code|device form/.test(name),
+        ),
+      ).toEqual([]);
     }
   });
 

@@ -43,6 +43,9 @@ describe('who has stolen every table', () => {
     const tables = new Set(stolen.map(({ place }) => place.split('.').slice(0, 2).join('.')));
     const expected = [
       'accounts',
+      'api_key_counters',
+      'api_key_usage',
+      'api_keys',
       'artifacts',
       'audit_events',
       'client_secrets',

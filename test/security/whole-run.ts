@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, SignJWT } from 'jose';
+import type { Api } from '../../src/clients/index.ts';
+import { asClient, createTestApiKey, tokenByBearer } from '../harness/api-keys.ts';
+import { askForCodes, connectDevice, createDeviceClient, enterCode, poll } from '../harness/devices.ts';
 import { makeProofKeyPair, proofOf, requestWithProof } from '../harness/dpop.ts';
 import {
   createServiceClient,
@@ -118,17 +121,17 @@ export async function runEverything(server: TestServer): Promise<WholeRun> {
   await revoke(issuer, service, revoked);
   await assertionToken(server, scopesOf(opaqueApi), opaqueApi.identifier, keep);
   await boundToken(issuer, service, opaqueApi.identifier, keep);
+  await apiKeys(server, { accountId: account.id, service, apis: [jwtApi, opaqueApi] }, keep);
 
-  // Left pending: a sign-out that waits for its button, a sign-in that waits for its password, a device's code.
+  await devices(server, person, credentials, keep);
+
+  // Left pending: a sign-out that waits for its button, a sign-in that waits for its password.
   await person.open(`${issuer}/logout?${new URLSearchParams({ id_token_hint: idToken, client_id: client.id })}`);
   const waiting = new Person();
   const { url } = await waiting.open(
     authorizationRequest(issuer, client.id, { id_token_hint: idToken, prompt: 'login' }).url,
   );
   keep('interaction uid', new URL(url).pathname.split('/')[2]);
-  const deviceCode = keep('device code', randomBytes(32).toString('base64url'));
-  const userCode = keep('user code', 'BDFGHJKL');
-  await domains.artifacts.upsert('DeviceCode', deviceCode, { userCode, clientId: client.id, kind: 'DeviceCode' }, 600);
   for (const [who, jar] of Object.entries({ person, waiting })) {
     for (const [name, value] of Object.entries(jar.cookies())) {
       // This one only names the app that the browser came from.
@@ -191,6 +194,71 @@ async function boundToken(
   const { nonce } = await requestWithProof(issuer, service, refused, { resource });
   const proof = keep('DPoP proof', await proofOf(keys, { htu, nonce }));
   keep('bound token', (await requestWithProof(issuer, service, proof, { resource })).body.access_token);
+}
+
+/** A device that was connected, one that a person has just begun with, and one whose code nobody has typed in. */
+async function devices(
+  { issuer, domains }: TestServer,
+  person: Person,
+  credentials: { login: string; password: string },
+  keep: (name: string, value: unknown) => string,
+): Promise<void> {
+  const client = await createDeviceClient(domains);
+  const codesOf = async (which: string) => {
+    const codes = await askForCodes(issuer, client, { scope: 'openid offline_access' });
+    keep(`device code ${which}`, codes.device_code);
+    keep(`user code ${which}`, codes.user_code);
+    keep(`user code ${which} without its dash`, codes.user_code.replace('-', ''));
+    return codes;
+  };
+  const connected = await codesOf('of a connected device');
+  await poll(issuer, client, connected.device_code);
+  await connectDevice(issuer, person, connected.user_code, credentials);
+  const { body } = await poll(issuer, client, connected.device_code);
+  keep('access token of a device', body.access_token);
+  keep('refresh token of a device', body.refresh_token);
+  const begun = await codesOf('of a device that waits for consent');
+  const waiting = new Person();
+  const page = await enterCode(issuer, waiting, begun.user_code);
+  keep('secret of a device form', /name="xsrf" value="([^"]*)"/.exec(page.html)?.[1]);
+  const { url } = await waiting.submit(page, { confirm: 'yes' }, '/device');
+  keep('interaction uid of a device', new URL(url).pathname.split('/')[2]);
+  await codesOf('left over');
+}
+
+/** Keys of a person and of a service in every place where one may be sent, and one that was rolled. */
+async function apiKeys(
+  { issuer, domains }: TestServer,
+  owners: { accountId: string; service: TestClient; apis: readonly Api[] },
+  keep: (name: string, value: unknown) => string,
+): Promise<void> {
+  const { accountId, service, apis } = owners;
+  const terms = {
+    scopes: apis.flatMap(({ scopes }) => scopes.map(({ scope }) => scope)),
+    apis: apis.map(({ identifier }) => identifier),
+  };
+  const keepKey = (name: string, key: string) => {
+    keep(name, key);
+    return { key, ...asClient(key), secret: keep(`secret of ${name}`, asClient(key).secret) };
+  };
+  for (const [name, owner] of [
+    ['API key of a person', { kind: 'account', accountId }],
+    ['API key of a service', { kind: 'client', clientId: service.id }],
+  ] as const) {
+    const created = await createTestApiKey(domains, { owner, ...terms, quota: { requests: 50, windowSeconds: 3_600 } });
+    const key = keepKey(name, created.key);
+    for (const { identifier: resource } of apis) {
+      keep(`token by Basic with ${name} for ${resource}`, await serviceToken(issuer, key, { resource }));
+      const { body } = await tokenByBearer(issuer, `Bearer ${key.key}`, { resource });
+      keep(`token by bearer with ${name} for ${resource}`, body.access_token);
+    }
+    await introspect(issuer, key, key.key);
+    await userinfo(issuer, key.key);
+    const rolled = await domains.apiKeys.roll(created.apiKey.id);
+    if (!rolled.ok) throw new Error(rolled.reason);
+    await revoke(issuer, keepKey(`${name}, rolled`, rolled.key), key.key);
+  }
+  await domains.apiKeys.flush();
 }
 
 /** Signs in from a new browser. @returns where the app is called back */
