@@ -1,6 +1,7 @@
 import type { Configuration, ErrorOut, KoaContextWithOIDC } from 'oidc-provider';
 import { POLL_INTERVAL_SECONDS } from '../limits/index.ts';
 import { TooManyUserCodes } from './device-codes.ts';
+import { failClosed } from './faults.ts';
 
 /** Why a code that was typed in leads nowhere. */
 type UserCodeFault = 'missing' | 'unknown' | 'expired' | 'used' | 'too_many' | 'out_of_date';
@@ -9,6 +10,7 @@ type UserCodeFault = 'missing' | 'unknown' | 'expired' | 'used' | 'too_many' | '
 type DeviceForm = {
   /** Where it is POSTed, with `xsrf` and `user_code`. */
   action: string;
+  /** Empty where this browser has no session that it could belong to: then a GET with `user_code` begins one. */
   xsrf: string;
   userCode: string;
 };
@@ -94,6 +96,7 @@ async function askAgain(
   error: Error | undefined,
 ): Promise<void> {
   if (out === undefined || error === undefined) return pages.userCode(context, formOf(context, ''));
+  await dropUnkeptSession(context);
   if (error.name === 'AbortedError') {
     return pages.deviceDone(context, { clientId: clientIdOf(context), isAllowed: false });
   }
@@ -108,6 +111,18 @@ async function askAgain(
   const { retryAfterSeconds } = error;
   context.set('Retry-After', String(retryAfterSeconds));
   pages.userCode(context, { ...form, fault, retryAfterSeconds });
+}
+
+/**
+ * For its form the library begins a session in a browser that has none, too late to be kept: it would fail to save it when
+ * the answer is made. A browser comes without one when it has left the form open for long, or refuses cookies.
+ */
+async function dropUnkeptSession({ oidc }: KoaContextWithOIDC): Promise<void> {
+  const { session } = oidc;
+  const isKept = session === undefined || (session.exp as number | undefined) !== undefined;
+  if (isKept) return;
+  session.state = undefined;
+  await failClosed(() => session.destroy());
 }
 
 /** By the names that the library documents for its page. */

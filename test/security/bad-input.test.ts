@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Agent, request as httpRequest } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { DEVICE_CODE_GRANT } from '../harness/devices.ts';
 import {
   createServiceClient,
   createTestAccount,
@@ -19,7 +20,8 @@ let server: TestServer;
 let client: TestClient;
 beforeAll(async () => {
   server = await startTestServer();
-  client = await createTestClient(server.domains);
+  const metadata = { grant_types: ['authorization_code', 'refresh_token', DEVICE_CODE_GRANT] };
+  client = await createTestClient(server.domains, { metadata });
 });
 afterAll(() => server.close());
 
@@ -37,6 +39,8 @@ function rightRequest(path: EndpointPath): Pair[] {
         ['redirect_uri', 'https://app.example.com/callback'],
         ['code_verifier', 'a'.repeat(43)],
       ];
+    case '/device_authorization':
+      return [['scope', 'openid']];
     case '/introspect':
     case '/revoke':
       return [['token', 'x']];
@@ -47,12 +51,23 @@ function rightRequest(path: EndpointPath): Pair[] {
   }
 }
 
+/** A token request of another grant than the one above, where only that reads the parameter. */
+function grantOf(name: string): readonly Pair[] | undefined {
+  if (name === 'device_code') return [['grant_type', DEVICE_CODE_GRANT]];
+  if (!['refresh_token', 'scope'].includes(name)) return undefined;
+  return [
+    ['grant_type', 'refresh_token'],
+    ['refresh_token', 'x'],
+  ];
+}
+
 /** Bytes without any order, the same in every run. */
 const NOISE = Buffer.concat(
   Array.from({ length: 32 }, (_, index) => createHash('sha256').update(String(index)).digest()),
 );
 
-const isAuthenticated = (path: EndpointPath) => ['/token', '/introspect', '/revoke'].includes(path);
+const isAuthenticated = (path: EndpointPath) =>
+  ['/token', '/device_authorization', '/introspect', '/revoke'].includes(path);
 
 /** As GET in the query or as POST in the body; as JSON or as a page. */
 function send(path: EndpointPath, method: string, pairs: readonly Pair[], headers: Record<string, string> = {}) {
@@ -137,18 +152,20 @@ describe('a parameter', () => {
   });
 
   test('given twice is refused where it may be given once', async () => {
-    for (const path of ['/authorize', '/token', '/introspect', '/revoke'] as const) {
+    for (const path of [
+      '/authorize',
+      '/token',
+      '/device_authorization',
+      '/device',
+      '/introspect',
+      '/revoke',
+    ] as const) {
       for (const name of ENDPOINTS[path].parameters) {
         if (name === 'resource') continue;
         const method = path === '/authorize' ? 'GET' : 'POST';
         // Each grant reads its own parameters, and what it doesn't know it ignores (RFC 6749, section 3.2).
-        const isOfRefresh = path === '/token' && ['refresh_token', 'scope'].includes(name);
-        const whole: Pair[] = isOfRefresh
-          ? [
-              ['grant_type', 'refresh_token'],
-              ['refresh_token', 'x'],
-            ]
-          : rightRequest(path);
+        const grant = path === '/token' ? grantOf(name) : undefined;
+        const whole: readonly Pair[] = grant ?? rightRequest(path);
         const right = whole.filter(([own]) => own !== name);
         const value = whole.find(([own]) => own === name)?.[1] ?? 'x';
         const answer = await send(path, method, [...right, [name, value], [name, value]]);
@@ -311,7 +328,15 @@ describe('a body', () => {
         sent.end(body);
       });
     try {
-      for (const path of ['/token', '/introspect', '/revoke', '/userinfo', '/authorize', '/logout']) {
+      for (const path of [
+        '/token',
+        '/introspect',
+        '/revoke',
+        '/userinfo',
+        '/authorize',
+        '/logout',
+        '/device_authorization',
+      ]) {
         for (const size of [60_000, 300_000]) {
           const headers = { ...FORM, authorization: basic(client), accept: 'application/json' };
           const { status, text } = await answer(path, `token=${'a'.repeat(size)}`, headers);
@@ -327,7 +352,7 @@ describe('a body', () => {
   });
 
   test('over the limit in chunks, whose length nobody announced, is refused too', async () => {
-    for (const path of ['/token', '/introspect', '/authorize', '/interaction/x/sign-in']) {
+    for (const path of ['/token', '/introspect', '/authorize', '/device', '/interaction/x/sign-in']) {
       const answer = await rawRequest(server.address, {
         method: 'POST',
         path,
@@ -343,7 +368,15 @@ describe('a body', () => {
   test.each(['application/json', 'text/plain', 'multipart/form-data; boundary=x', 'application/xml', 'x', ''])(
     'of the type "%s" is refused by name',
     async (type) => {
-      for (const path of ['/token', '/introspect', '/revoke', '/authorize', '/logout', '/interaction/x/consent']) {
+      for (const path of [
+        '/token',
+        '/introspect',
+        '/revoke',
+        '/authorize',
+        '/logout',
+        '/device',
+        '/interaction/x/consent',
+      ]) {
         const headers = { authorization: basic(client), 'content-type': type };
         const answer = await rawRequest(server.address, { method: 'POST', path, headers, body: '{"token":"x"}' });
         expectAnswered(answer, path);
@@ -353,7 +386,7 @@ describe('a body', () => {
   );
 
   test.each(['utf-16', 'latin1', 'x-nonsense', 'utf-7', '"'])('in the charset %s is no fault', async (charset) => {
-    for (const path of ['/token', '/introspect', '/revoke', '/authorize', '/interaction/x/sign-in']) {
+    for (const path of ['/token', '/introspect', '/revoke', '/authorize', '/device', '/interaction/x/sign-in']) {
       const headers = { authorization: basic(client), 'content-type': `${FORM['content-type']}; charset=${charset}` };
       const answer = await rawRequest(server.address, { method: 'POST', path, headers, body: 'token=%ff\u00ff' });
       expectAnswered(answer, { path, charset });
@@ -534,7 +567,7 @@ describe('a method or path that is none of ours', () => {
     '/.env',
     '/.git/config',
     '/metrics',
-    '/device',
+    '/device/x',
     '/par',
     '/register',
     '/backchannel',

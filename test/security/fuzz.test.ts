@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { askForCodes, DEVICE_CODE_GRANT } from '../harness/devices.ts';
 import { createTestAccount, createTestApi, createTestClient, type TestClient } from '../harness/factories.ts';
 import { authorizationRequest, codeFor, pkce } from '../harness/flows.ts';
 import { errorOnPage, Person } from '../harness/person.ts';
@@ -29,7 +30,7 @@ beforeAll(async () => {
   const scopes = api.scopes.map(({ scope }) => scope).join(' ');
   client = await createTestClient(domains, {
     metadata: {
-      grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
+      grant_types: ['authorization_code', 'refresh_token', 'client_credentials', DEVICE_CODE_GRANT],
       scope: `openid profile email offline_access ${scopes}`,
     },
   });
@@ -56,6 +57,10 @@ beforeEach(async () => {
   });
   const tokens = JSON.parse(answer.text) as Record<string, string>;
   alive = Object.fromEntries(['access_token', 'refresh_token', 'id_token'].map((name) => [name, tokens[name] ?? '']));
+  const { device_code, user_code } = await askForCodes(issuer, client);
+  // The form of the device pages hangs on the session.
+  const { html } = await person.open(`${issuer}/device`);
+  Object.assign(alive, { device_code, user_code, xsrf: /name="xsrf" value="([^"]*)"/.exec(html)?.[1] ?? '' });
   cookie = Object.entries(person.cookies())
     .map(([name, value]) => `${name}=${value}`)
     .join('; ');
@@ -85,7 +90,18 @@ function knownValues(name: string): string[] {
     ],
     id_token_hint: [alive.id_token ?? ''],
     resource: [resource, 'urn:unknown', 'https://a.example/#x'],
-    grant_type: ['authorization_code', 'refresh_token', 'client_credentials', 'implicit', 'password'],
+    grant_type: [
+      'authorization_code',
+      'refresh_token',
+      'client_credentials',
+      DEVICE_CODE_GRANT,
+      'implicit',
+      'password',
+    ],
+    device_code: [alive.device_code ?? ''],
+    user_code: [alive.user_code ?? ''],
+    confirm: ['yes'],
+    abort: ['yes'],
     refresh_token: [alive.refresh_token ?? ''],
     token: Object.values(alive),
     access_token: Object.values(alive),
@@ -187,6 +203,13 @@ function rightRequest(path: EndpointPath): Pair[] {
       return [['grant_type', 'client_credentials']];
     case '/introspect':
       return [['token', alive.access_token ?? '']];
+    case '/device_authorization':
+      return [['scope', 'openid']];
+    case '/device':
+      return [
+        ['xsrf', alive.xsrf ?? ''],
+        ['user_code', alive.user_code ?? ''],
+      ];
     default:
       return [];
   }
@@ -198,7 +221,8 @@ const reached = new Map<string, Set<string>>();
 function noteOutcome(path: string, { status, headers: answered, text }: RawAnswer): void {
   const seen = reached.get(path) ?? new Set<string>();
   reached.set(path, seen.add(String(status)));
-  for (const mark of ['access_token', '"active":true', '"sub"']) if (text.includes(mark)) seen.add(`${status} ${mark}`);
+  for (const mark of ['access_token', '"active":true', '"sub"', 'user_code', 'class="user-code"'])
+    if (text.includes(mark)) seen.add(`${status} ${mark}`);
   if (/[?&]code=/.test(String(answered.location))) seen.add(`${status} code`);
 }
 
@@ -231,7 +255,9 @@ function expectWellFormed({ status, headers: answered, text }: RawAnswer): void 
   if (status >= 300 && status < 400) {
     const { origin, pathname } = new URL(String(answered.location), server.issuer);
     expect([server.issuer, 'https://app.example.com']).toContain(origin);
-    expect(pathname).toMatch(/^\/(callback|interaction\/[\w-]+|authorize(\/[\w-]+)?|logout(\/[\w/-]*)?)$/);
+    expect(pathname).toMatch(
+      /^\/(callback|interaction\/[\w-]+|authorize(\/[\w-]+)?|device(\/[\w-]+)?|logout(\/[\w/-]*)?)$/,
+    );
   } else if (type.startsWith('application/json') || type.startsWith('application/jwk-set+json')) {
     const body = JSON.parse(text) as Record<string, unknown>;
     if (status >= 400) expect(body.error).toMatch(/^[a-z_]+$/);
@@ -270,6 +296,8 @@ test('fuzzing went deep: much of what was sent was right', () => {
     '/revoke': '200',
     '/userinfo': '200 "sub"',
     '/logout': '200',
+    '/device_authorization': '200 user_code',
+    '/device': '200 class="user-code"',
   };
   for (const [path, outcome] of Object.entries(deepest)) expect([...(reached.get(path) ?? [])]).toContain(outcome);
 });

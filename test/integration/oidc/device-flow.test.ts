@@ -290,7 +290,7 @@ describe('a person', () => {
   });
 
   test('is asked again for each device, also where they allowed the same before', async () => {
-    const credentials = await createTestAccount(server.domains);
+    const { login, password } = await createTestAccount(server.domains);
     const person = new Person();
     for (const confidential of [
       client,
@@ -300,7 +300,7 @@ describe('a person', () => {
         const { user_code } = await askForCodes(server.issuer, confidential);
         const confirm = await enterCode(server.issuer, person, user_code);
         let page = await person.submit(confirm, { confirm: 'yes' }, '/device');
-        if (page.html.includes('name="password"')) page = await person.submit(page, credentials, '/sign-in');
+        if (page.html.includes('name="password"')) page = await person.submit(page, { login, password }, '/sign-in');
         expect(heading(page.html)).toBe('Allow access?');
         expect(page.html).toContain('your device learns of it by itself');
         expect(page.html).not.toContain('undefined');
@@ -362,6 +362,37 @@ describe('a form of the device pages', () => {
     }
     expect(refusal(await poll(server.issuer, client, codes.device_code))).toBe('400 authorization_pending');
     expect(heading((await enterCode(server.issuer, new Person(), codes.user_code)).html)).toBe('Is this your device?');
+  });
+});
+
+describe('a browser without cookies', () => {
+  const without = (path: string, init: RequestInit = {}) =>
+    fetch(`${server.issuer}${path}`, { ...init, redirect: 'manual', headers: { accept: 'text/html' } });
+
+  test('has its code taken over into a fresh form: it left the old one open for long', async () => {
+    const { user_code } = await askForCodes(server.issuer, client);
+    const before = await server.domains.database.knex('artifacts').where({ kind: 'Session' }).count();
+    const body = new URLSearchParams({ xsrf: 'x', user_code, confirm: 'yes' });
+    const response = await without('/device', { method: 'POST', body });
+    const html = await response.text();
+    expect({ status: response.status, alert: alert(html) }).toEqual({
+      status: 400,
+      alert: 'This form was out of date',
+    });
+    expect(await server.domains.database.knex('artifacts').where({ kind: 'Session' }).count()).toEqual(before);
+    expect(html).toMatch(/<form class="form" method="get" action="\/device"/);
+    expect(html).toContain(`value="${user_code}"`);
+    const person = new Person();
+    const again = await person.open(`${server.issuer}/device?${new URLSearchParams({ user_code })}`);
+    expect(heading((await person.submit(again, { user_code }, '/device')).html)).toBe('Is this your device?');
+  });
+
+  test('is told that a sign-in is no longer open', async () => {
+    const response = await without('/device/nothing');
+    expect({ status: response.status, code: errorOnPage(await response.text()) }).toEqual({
+      status: 400,
+      code: 'invalid_request',
+    });
   });
 });
 
