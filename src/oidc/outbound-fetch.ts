@@ -16,6 +16,10 @@ export type OutboundPolicy = Readonly<{
   privateRanges: readonly string[];
 }>;
 
+/** All addresses of a host, as the system finds them. */
+type LookUp = (host: string) => Promise<{ address: string; family: number }[]>;
+const lookUpByHost: LookUp = (host) => lookUpHost(host, { all: true });
+
 /** Of a key set or a list of redirect URIs; fifty keys of 4,096 bits have 40 KiB. */
 export const MAX_OUTBOUND_BYTES = 65_536;
 /** The library's own limit, for what it gives no signal with. */
@@ -26,11 +30,12 @@ const TIMEOUT_MS = 2_500;
  * addresses alone, by the very address that was checked, so that a name that changes its answer in between leads nowhere
  * else; it follows no redirect, which could lead anywhere.
  *
+ * @param lookUp asked once for each connection
  * @returns rejects where the address is refused, before anything is connected, and where `init.signal` ends it
  */
-export function createOutboundFetch(policy: OutboundPolicy) {
+export function createOutboundFetch(policy: OutboundPolicy, lookUp: LookUp = lookUpByHost) {
   const mayReach = addressCheck(policy.privateRanges);
-  const lookup = checkedLookup(mayReach);
+  const lookup = checkedLookup(mayReach, lookUp);
 
   return async function outboundFetch(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
     const url = new URL(input instanceof Request ? input.url : input);
@@ -88,11 +93,11 @@ function addressCheck(privateRanges: readonly string[]): (address: string) => bo
 }
 
 /** Looks a host up for a connection, which gets addresses that may be reached, and none where there is another among them. */
-function checkedLookup(mayReach: (address: string) => boolean): LookupFunction {
+function checkedLookup(mayReach: (address: string) => boolean, lookUp: LookUp): LookupFunction {
   // A resolver may hang for longer than anybody waits, in a thread of a few: one host keeps one of them at the most.
-  const pending = new Map<string, Promise<{ address: string; family: number }[]>>();
+  const pending = new Map<string, ReturnType<LookUp>>();
   function find(host: string) {
-    const found = pending.get(host) ?? lookUpHost(host, { all: true }).finally(() => pending.delete(host));
+    const found = pending.get(host) ?? lookUp(host).finally(() => pending.delete(host));
     pending.set(host, found);
     return found;
   }
