@@ -4,6 +4,7 @@ import re
 
 from authlib.oauth2.rfc6749 import TokenValidator
 from authlib.oauth2.rfc6750 import InsufficientScopeError, InvalidTokenError
+from flask import request as current_request
 from joserfc import jwt
 from joserfc.errors import InvalidClaimError, JoseError
 from joserfc.jwt import JWTClaimsRegistry
@@ -16,6 +17,8 @@ from signing_keys import SigningKeys
 ALGORITHMS = ["RS256", "ES256", "PS256", "EdDSA"]
 
 CLOCK_TOLERANCE_SECONDS = 15
+
+API_KEY_PREFIX = "tsk_"
 
 # RFC 6750, section 2.1. A proxy or server that joins two Authorization headers puts a comma between them.
 BEARER_VALUE = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
@@ -78,7 +81,8 @@ class AccessTokenValidator(TokenValidator):
 
     def _introspect(self, token_string: str) -> dict:
         """RFC 7662, section 4: that a token is alive doesn't make it one for this API."""
-        answer = self._introspection.ask(token_string)
+        address = current_request.remote_addr if token_string.startswith(API_KEY_PREFIX) else None
+        answer = self._introspection.ask(token_string, address)
         if answer.get("active") is not True:
             raise InvalidTokenError()
         self._introspected.validate(answer)

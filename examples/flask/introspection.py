@@ -32,14 +32,18 @@ class Introspection:
                 ttu=_until(settings.introspection_cache_seconds),
                 timer=time.time,
             ),
-            key=lambda token: hashlib.sha256(token.encode()).digest(),
+            key=lambda token, address: (hashlib.sha256(token.encode()).digest(), address),
             condition=Condition(),
         )
         self.ask = remember(self._ask)
 
-    def _ask(self, token: str) -> dict:
-        """:raises requests.RequestException: where there is no answer; nothing is remembered then"""
-        response = self._session.post(self._url, data={"token": token}, auth=self._credentials, timeout=TIMEOUT_SECONDS)
+    def _ask(self, token: str, address: str | None) -> dict:
+        """
+        :param address: where an API key was sent from, as a key may be good from some addresses alone; else None
+        :raises requests.RequestException: where there is no answer; nothing is remembered then
+        """
+        question = {"token": token, "ip_address": address}
+        response = self._session.post(self._url, data=question, auth=self._credentials, timeout=TIMEOUT_SECONDS)
         response.raise_for_status()
         return response.json()
 

@@ -10,7 +10,7 @@ from joserfc.jwk import KeySet
 KEEP_SECONDS = 300
 
 # A key that is not among them may be a new one: looked for at once, yet no oftener than this, whoever makes up key ids.
-LOOK_AGAIN_SECONDS = 30
+LOOK_AGAIN_SECONDS = 10
 
 TIMEOUT_SECONDS = (2, 5)
 

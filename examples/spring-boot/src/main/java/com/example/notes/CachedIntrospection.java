@@ -3,6 +3,8 @@ package com.example.notes;
 import com.github.benmanes.caffeine.cache.Cache;
 import com.github.benmanes.caffeine.cache.Caffeine;
 import com.github.benmanes.caffeine.cache.Expiry;
+import java.net.URI;
+import java.net.URLEncoder;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -11,15 +13,26 @@ import java.time.Instant;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
+import org.springframework.http.MediaType;
+import org.springframework.http.RequestEntity;
+import org.springframework.http.client.SimpleClientHttpRequestFactory;
+import org.springframework.http.client.support.BasicAuthenticationInterceptor;
 import org.springframework.security.oauth2.core.OAuth2AuthenticatedPrincipal;
 import org.springframework.security.oauth2.core.OAuth2TokenIntrospectionClaimAccessor;
 import org.springframework.security.oauth2.server.resource.introspection.BadOpaqueTokenException;
 import org.springframework.security.oauth2.server.resource.introspection.OAuth2IntrospectionAuthenticatedPrincipal;
 import org.springframework.security.oauth2.server.resource.introspection.OpaqueTokenIntrospector;
 import org.springframework.security.oauth2.server.resource.introspection.SpringOpaqueTokenIntrospector;
+import org.springframework.util.LinkedMultiValueMap;
+import org.springframework.util.MultiValueMap;
+import org.springframework.web.client.RestTemplate;
+import org.springframework.web.context.request.RequestContextHolder;
+import org.springframework.web.context.request.ServletRequestAttributes;
 
 /** Asks the issuer what a token is worth (RFC 7662), and remembers the answer for a moment. */
 final class CachedIntrospection implements OpaqueTokenIntrospector {
+    private static final String API_KEY_PREFIX = "tsk_";
+
     private final TokenSettings settings;
     private final OpaqueTokenIntrospector issuer;
 
@@ -28,24 +41,23 @@ final class CachedIntrospection implements OpaqueTokenIntrospector {
 
     CachedIntrospection(TokenSettings settings) {
         this.settings = settings;
-        SpringOpaqueTokenIntrospector introspector = SpringOpaqueTokenIntrospector
-                .withIntrospectionUri(settings.issuer() + "/introspect")
-                .clientId(settings.introspectionClientId())
-                .clientSecret(settings.introspectionClientSecret())
-                .build();
+        String endpoint = settings.issuer() + "/introspect";
+        SpringOpaqueTokenIntrospector introspector = new SpringOpaqueTokenIntrospector(endpoint, authenticated(settings));
+        introspector.setRequestEntityConverter((token) -> questionAbout(token, URI.create(endpoint)));
         introspector.setAuthenticationConverter(this::principalOf);
         this.issuer = introspector;
         this.answers = Caffeine.newBuilder()
                 .maximumSize(settings.introspectionCacheSize())
+                // Evicts at once, instead of when a thread is free for it.
                 .executor(Runnable::run)
-                .expireAfter(Expiry.creating((String digest, Optional<OAuth2AuthenticatedPrincipal> answer) -> timeToKeep(answer)))
+                .expireAfter(Expiry.creating((String key, Optional<OAuth2AuthenticatedPrincipal> answer) -> timeToKeep(answer)))
                 .build();
     }
 
     /** One request per token, however many threads want to know at once. Where there is no answer, nothing is remembered. */
     @Override
     public OAuth2AuthenticatedPrincipal introspect(String token) {
-        return answers.get(digestOf(token), (digest) -> ask(token))
+        return answers.get(keyOf(token), (key) -> ask(token))
                 .orElseThrow(() -> new BadOpaqueTokenException("The token is not active, or not for this API"));
     }
 
@@ -81,11 +93,38 @@ final class CachedIntrospection implements OpaqueTokenIntrospector {
         return expiresAt.isAfter(now) ? Duration.between(now, expiresAt) : Duration.ZERO;
     }
 
-    /** The key of the cache, so that no usable token lies in this memory. */
-    private static String digestOf(String token) {
+    /** HTTP Basic, each part encoded before they are joined by a colon (RFC 6749, section 2.3.1), and an end to waiting. */
+    private static RestTemplate authenticated(TokenSettings settings) {
+        SimpleClientHttpRequestFactory requests = new SimpleClientHttpRequestFactory();
+        requests.setConnectTimeout(Duration.ofSeconds(2));
+        requests.setReadTimeout(Duration.ofSeconds(5));
+        RestTemplate issuer = new RestTemplate(requests);
+        issuer.getInterceptors().add(new BasicAuthenticationInterceptor(
+                URLEncoder.encode(settings.introspectionClientId(), StandardCharsets.UTF_8),
+                URLEncoder.encode(settings.introspectionClientSecret(), StandardCharsets.UTF_8)));
+        return issuer;
+    }
+
+    private static RequestEntity<?> questionAbout(String token, URI endpoint) {
+        MultiValueMap<String, String> question = new LinkedMultiValueMap<>();
+        question.add("token", token);
+        addressOfKey(token).ifPresent((address) -> question.add("ip_address", address));
+        return RequestEntity.post(endpoint).accept(MediaType.APPLICATION_JSON).body(question);
+    }
+
+    /** Where an API key was sent from, as a key may be good from some addresses alone. */
+    private static Optional<String> addressOfKey(String token) {
+        return token.startsWith(API_KEY_PREFIX)
+                && RequestContextHolder.getRequestAttributes() instanceof ServletRequestAttributes attributes
+                ? Optional.of(attributes.getRequest().getRemoteAddr())
+                : Optional.empty();
+    }
+
+    /** By digest, so that no usable token lies in this memory. */
+    private static String keyOf(String token) {
         try {
             byte[] digest = MessageDigest.getInstance("SHA-256").digest(token.getBytes(StandardCharsets.UTF_8));
-            return HexFormat.of().formatHex(digest);
+            return HexFormat.of().formatHex(digest) + addressOfKey(token).orElse("");
         } catch (NoSuchAlgorithmException impossible) {
             throw new IllegalStateException(impossible);
         }

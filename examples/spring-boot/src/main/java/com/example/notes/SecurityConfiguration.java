@@ -14,6 +14,7 @@ import org.springframework.security.config.annotation.web.builders.HttpSecurity;
 import org.springframework.security.config.http.SessionCreationPolicy;
 import org.springframework.security.oauth2.core.OAuth2AuthenticationException;
 import org.springframework.security.oauth2.server.resource.BearerTokenErrors;
+import org.springframework.security.oauth2.server.resource.OAuth2ProtectedResourceMetadata;
 import org.springframework.security.oauth2.server.resource.authentication.JwtAuthenticationProvider;
 import org.springframework.security.oauth2.server.resource.authentication.OpaqueTokenAuthenticationProvider;
 import org.springframework.security.oauth2.server.resource.introspection.OpaqueTokenIntrospector;
@@ -22,7 +23,7 @@ import org.springframework.security.oauth2.server.resource.web.DefaultBearerToke
 import org.springframework.security.oauth2.server.resource.web.authentication.BearerTokenAuthenticationFilter;
 import org.springframework.security.web.SecurityFilterChain;
 
-/** Who may call what, and which kind of token is checked how. */
+/** Which kind of token is checked how, and how what is wrong is refused. */
 @Configuration
 class SecurityConfiguration {
     @Bean
@@ -32,19 +33,16 @@ class SecurityConfiguration {
                 .sessionManagement((session) -> session.sessionCreationPolicy(SessionCreationPolicy.STATELESS))
                 // Nothing here goes by a cookie, so there is nothing to forge.
                 .csrf((csrf) -> csrf.disable())
-                .authorizeHttpRequests((requests) -> requests
-                        .dispatcherTypeMatchers(DispatcherType.ERROR).permitAll()
-                        .requestMatchers("/profile").authenticated()
-                        .requestMatchers("/admin").hasAnyAuthority("SCOPE_admin", "ROLE_admin")
-                        .anyRequest().denyAll())
+                .authorizeHttpRequests((requests) -> {
+                    requests.dispatcherTypeMatchers(DispatcherType.ERROR).permitAll();
+                    AccessRules.apply(requests);
+                })
                 .oauth2ResourceServer((server) -> server
                         .bearerTokenResolver(bearerToken)
                         .authenticationManagerResolver(byFormOfToken(bearerToken, settings))
                         // RFC 9728: refusals name its address, so that a client finds out where to get a token.
                         .protectedResourceMetadata((metadata) -> metadata.protectedResourceMetadataCustomizer(
-                                (answer) -> answer
-                                        .authorizationServer(settings.issuer())
-                                        .tlsClientCertificateBoundAccessTokens(false)))
+                                (answer) -> describeOurselves(answer, settings)))
                         .withObjectPostProcessor(new ObjectPostProcessor<BearerTokenAuthenticationFilter>() {
                             @Override
                             public <T extends BearerTokenAuthenticationFilter> T postProcess(T filter) {
@@ -68,6 +66,12 @@ class SecurityConfiguration {
             String token = bearerToken.resolve(request);
             return token != null && token.chars().filter((character) -> character == '.').count() == 2 ? signed : introspected;
         };
+    }
+
+    /** RFC 9728 wants a URL for the resource. Where the API's identifier is none, it stays the address of the request. */
+    private static void describeOurselves(OAuth2ProtectedResourceMetadata.Builder answer, TokenSettings settings) {
+        if (settings.audience().startsWith("https://")) answer.resource(settings.audience());
+        answer.authorizationServer(settings.issuer()).tlsClientCertificateBoundAccessTokens(false);
     }
 
     /** Of two, the one that is checked here might not be the one that something before or behind us goes by. */

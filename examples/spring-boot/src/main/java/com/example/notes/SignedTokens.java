@@ -1,5 +1,7 @@
 package com.example.notes;
 
+import com.nimbusds.jose.jwk.JWKMatcher;
+import com.nimbusds.jose.jwk.JWKSelector;
 import com.nimbusds.jose.jwk.source.JWKSource;
 import com.nimbusds.jose.jwk.source.JWKSourceBuilder;
 import com.nimbusds.jose.jwk.source.RateLimitReachedException;
@@ -26,6 +28,8 @@ import org.springframework.security.oauth2.server.resource.introspection.OpaqueT
 /** JWT access tokens (RFC 9068), checked by the issuer's public keys alone. */
 final class SignedTokens {
     private static final Duration CLOCK_TOLERANCE = Duration.ofSeconds(15);
+
+    private static final JWKSelector ANY_KEY = new JWKSelector(new JWKMatcher.Builder().build());
 
     private SignedTokens() {}
 
@@ -66,13 +70,13 @@ final class SignedTokens {
     }
 
     /**
-     * Kept for five minutes, and looked for again at once where a token names a key that is not among them: twice in 30
-     * seconds at most, whoever makes up key ids. Past that there is no such key.
+     * Kept for five minutes, and looked for again at once where a token names a key that is not among them: twice in ten
+     * seconds at most, whoever makes up key ids. Past that there is no such key, as long as there are any.
      */
     private static JWKSource<SecurityContext> publicKeys(String address) {
         JWKSource<SecurityContext> keys;
         try {
-            keys = JWKSourceBuilder.create(URI.create(address).toURL()).retrying(true).build();
+            keys = JWKSourceBuilder.create(URI.create(address).toURL()).retrying(true).rateLimited(10_000).build();
         } catch (MalformedURLException malformed) {
             throw new IllegalArgumentException("ISSUER is no URL", malformed);
         }
@@ -80,6 +84,7 @@ final class SignedTokens {
             try {
                 return keys.get(selector, context);
             } catch (RateLimitReachedException tooOften) {
+                keys.get(ANY_KEY, context);
                 return List.of();
             }
         };
