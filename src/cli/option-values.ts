@@ -29,3 +29,32 @@ export function standardInput(value: string): '-' {
     'It wants - and the value on standard input: arguments can be read by other processes.',
   );
 }
+
+/** For options that count something, of which there may be none. */
+export function wholeNumberOrZero(value: string): number {
+  return value === '0' ? 0 : wholeNumber(value);
+}
+
+/** For options that name a moment: ISO 8601 with a time zone: another one than was meant would end the key hours early or late. */
+export function time(value: string): Date {
+  const isWhole = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$/.test(value);
+  const parsed = new Date(value);
+  if (!isWhole || Number.isNaN(parsed.getTime())) {
+    throw new InvalidArgumentError('It wants a time with its zone, such as 2027-01-31T00:00:00Z.');
+  }
+  return parsed;
+}
+
+/** For options that name a day (UTC). */
+export function day(value: string): string {
+  const parsed = new Date(`${value}T00:00:00Z`);
+  if (!/^\d{4}-\d{2}-\d{2}$/.test(value) || Number.isNaN(parsed.getTime()) || toDay(parsed.getTime()) !== value) {
+    throw new InvalidArgumentError('It wants a day, such as 2026-11-25.');
+  }
+  return value;
+}
+
+/** The day (UTC) of a moment, as `day` reads it. @param at epoch milliseconds */
+export function toDay(at: number): string {
+  return new Date(at).toISOString().slice(0, '2026-11-25'.length);
+}

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { addApiCommands } from './api.ts';
+import { addApiKeyCommands } from './api-key.ts';
 import { addAuditCommands } from './audit.ts';
 import { addClientCommands } from './client.ts';
 import { addDoctorCommand } from './doctor.ts';
@@ -49,6 +50,7 @@ function createProgram(): Command {
   addApiCommands(program);
   addUserCommands(program);
   addKeyCommands(program);
+  addApiKeyCommands(program);
   addTokenCommands(program);
   addAuditCommands(program);
   return program;

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { parseApiKeyClientId } from '../api-keys/index.ts';
 import type { Domains } from '../compose/index.ts';
 import type { RevocationFilter } from '../tokens/index.ts';
 import { printAnswer } from './answer.ts';
@@ -20,7 +21,7 @@ export function addTokenCommands(program: Command): void {
     .description('end one token with its grant, or all of an account, client or grant')
     .argument('[token]', '-: from standard input; as an argument it shows in the list of processes until it has ended')
     .option('--account <login>', 'all of a person, by e-mail address, user name or id, sessions too')
-    .option('--client <id>', 'all that were issued to a client', identifier)
+    .option('--client <id>', 'all that were issued to a client, or to an API key by its id', identifier)
     .option('--grant <id>', 'all that were issued under a grant', identifier)
     .action(async (value: string | undefined, whose: Whose, command: Command) => {
       if (Object.keys(whose).length + (value === undefined ? 0 : 1) !== 1) {
@@ -40,7 +41,7 @@ async function revokeAll(domains: Domains, whose: Whose): Promise<number> {
 }
 
 async function toFilter(
-  { accounts, artifacts, clients }: Domains,
+  { accounts, apiKeys, artifacts, clients }: Domains,
   { account, client = '', grant }: Whose,
 ): Promise<RevocationFilter> {
   if (account !== undefined) return { accountId: (await findAccount(accounts, account)).id };
@@ -49,7 +50,9 @@ async function toFilter(
     if ((await artifacts.find('Grant', grant)) === undefined) return noSuch(`grant ${grant}`);
     return { grantId: grant };
   }
-  if ((await clients.find(client)) === undefined) return noSuch(`client ${client}`);
+  const keyId = parseApiKeyClientId(client);
+  const found = keyId === undefined ? await clients.find(client) : await apiKeys.show(keyId);
+  if (found === undefined) return noSuch(`client ${client}`);
   return { clientId: client };
 }
 

@@ -1,7 +1,14 @@
 import type { Accounts } from '../accounts/index.ts';
-import { type ApiKeyAudit, type ApiKeyOwners, toApiKeyClientId } from '../api-keys/index.ts';
+import {
+  type ApiKeyAudit,
+  type ApiKeyOwners,
+  type ApiKeys,
+  isMeantAsApiKey,
+  toApiKeyClientId,
+} from '../api-keys/index.ts';
 import type { Audit, AuditContext } from '../audit/index.ts';
 import type { Apis, Clients } from '../clients/index.ts';
+import type { RevocationFilter } from '../tokens/index.ts';
 
 /** Changes of API keys in the audit trail. @param by who changes them, where nobody is named */
 export function apiKeyAudit(audit: Pick<Audit, 'recordWithin'>, by: AuditContext): ApiKeyAudit {
@@ -32,4 +39,16 @@ export function apiKeyOwners(registries: {
       return registered.map(({ identifier, scopes }) => ({ identifier, scopes: scopes.map(({ scope }) => scope) }));
     },
   };
+}
+
+/** The `client_id`s in tokens that were got with API keys of an owner; none, where it is no owner. */
+export async function apiKeyClientsOf(apiKeys: Pick<ApiKeys, 'list'>, whose: RevocationFilter): Promise<string[]> {
+  const owner =
+    'accountId' in whose
+      ? ({ kind: 'account', accountId: whose.accountId } as const)
+      : 'clientId' in whose && !isMeantAsApiKey(whose.clientId)
+        ? ({ kind: 'client', clientId: whose.clientId } as const)
+        : undefined;
+  if (owner === undefined) return [];
+  return (await apiKeys.list({ owner })).map(({ id }) => toApiKeyClientId(id));
 }

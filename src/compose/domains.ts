@@ -29,7 +29,7 @@ import {
   type RevocationFilter,
   type Revocations,
 } from '../tokens/index.ts';
-import { apiKeyAudit, apiKeyOwners } from './api-keys.ts';
+import { apiKeyAudit, apiKeyClientsOf, apiKeyOwners } from './api-keys.ts';
 import type { OpenedDatabase } from './environment-database.ts';
 import { composeKeys, type Keys } from './keys.ts';
 
@@ -52,7 +52,8 @@ export type Domains = Keys &
     artifacts: ArtifactStore & Readonly<{ counts(): ArtifactCounts }>;
     revocations: Revocations;
     /**
-     * Ends grants, sessions and tokens of an account, a client or a grant on every node (src/oidc/end-access.ts).
+     * Ends grants, sessions and tokens of an account, a client or a grant on every node (src/oidc/end-access.ts), and tokens
+     * that were got with an API key of such an owner.
      * @returns how many that are stored ended
      */
     endAccess(whose: RevocationFilter, by?: AuditContext): Promise<number>;
@@ -205,7 +206,11 @@ export async function composeDomains(
     cookieKeys,
     artifacts,
     revocations,
-    endAccess: (whose, by = { actor }) => endAccess(access, whose, by),
+    async endAccess(whose, by = { actor }) {
+      let ended = await endAccess(access, whose, by);
+      for (const clientId of await apiKeyClientsOf(apiKeys, whose)) ended += await endAccess(access, { clientId }, by);
+      return ended;
+    },
     endToken: (value, by = { actor }) => endToken(access, value, by),
     async close() {
       await changes.close();

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { type ApiKeys, createApiKeys, type NewApiKey } from '../../../src/api-keys/index.ts';
+import type { NewApiKey } from '../../../src/api-keys/api-key.ts';
+import { type ApiKeys, createApiKeys } from '../../../src/api-keys/index.ts';
 import { type ChangeFeed, createChangeFeed } from '../../../src/database/index.ts';
 import type { TestDatabase } from '../../harness/database.ts';
 import { unique } from '../../harness/factories.ts';
