@@ -96,7 +96,16 @@ export async function checkPurpose(
       : registered
           .filter((api) => isOwners(api) && api.scopes.some((scope) => scopes.includes(scope)))
           .map(({ identifier }) => identifier);
-  return withOwnedScopes({ owner, scopes, apis }, registered);
+  const checked = withOwnedScopes({ owner, scopes, apis }, registered);
+  const isAllowedAt = (api: string, scope: string) => client.apiScopes[api]?.includes(scope) ?? true;
+  const kept = scopes.find(
+    (scope) =>
+      !registered.some(
+        (api) => apis.includes(api.identifier) && api.scopes.includes(scope) && isAllowedAt(api.identifier, scope),
+      ),
+  );
+  if (!checked.ok || kept === undefined) return checked;
+  return invalid('scopes', `client ${owner.clientId} may not ask for ${kept} at the APIs that the key is for`);
 }
 
 function withOwnedScopes(

@@ -6,6 +6,8 @@ export interface ApiKeyOwners {
         grantTypes: readonly string[];
         scopes: readonly string[];
         apis: readonly string[];
+        /** Of its scopes those that it may ask for at an API; an API that is not named: all. */
+        apiScopes: Readonly<Record<string, readonly string[]>>;
       }
     | undefined
   >;

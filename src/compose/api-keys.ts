@@ -1,14 +1,7 @@
 import type { Accounts } from '../accounts/index.ts';
-import {
-  type ApiKeyAudit,
-  type ApiKeyOwners,
-  type ApiKeys,
-  isMeantAsApiKey,
-  toApiKeyClientId,
-} from '../api-keys/index.ts';
+import { type ApiKeyAudit, type ApiKeyOwners, toApiKeyClientId } from '../api-keys/index.ts';
 import type { Audit, AuditContext } from '../audit/index.ts';
 import type { Apis, Clients } from '../clients/index.ts';
-import type { RevocationFilter } from '../tokens/index.ts';
 
 /** Changes of API keys in the audit trail. @param by who changes them, where nobody is named */
 export function apiKeyAudit(audit: Pick<Audit, 'recordWithin'>, by: AuditContext): ApiKeyAudit {
@@ -31,7 +24,7 @@ export function apiKeyOwners(registries: {
       const client = await clients.find(id);
       if (client === undefined) return undefined;
       const { grant_types: grantTypes, scope } = client.metadata;
-      return { grantTypes, scopes: (scope ?? '').split(' '), apis: client.apis };
+      return { grantTypes, scopes: (scope ?? '').split(' '), apis: client.apis, apiScopes: client.apiScopes };
     },
     findAccount: (id) => accounts.find(id),
     async listApis() {
@@ -39,16 +32,4 @@ export function apiKeyOwners(registries: {
       return registered.map(({ identifier, scopes }) => ({ identifier, scopes: scopes.map(({ scope }) => scope) }));
     },
   };
-}
-
-/** The `client_id`s in tokens that were got with API keys of an owner; none, where it is no owner. */
-export async function apiKeyClientsOf(apiKeys: Pick<ApiKeys, 'list'>, whose: RevocationFilter): Promise<string[]> {
-  const owner =
-    'accountId' in whose
-      ? ({ kind: 'account', accountId: whose.accountId } as const)
-      : 'clientId' in whose && !isMeantAsApiKey(whose.clientId)
-        ? ({ kind: 'client', clientId: whose.clientId } as const)
-        : undefined;
-  if (owner === undefined) return [];
-  return (await apiKeys.list({ owner })).map(({ id }) => toApiKeyClientId(id));
 }

@@ -29,7 +29,7 @@ import {
   type RevocationFilter,
   type Revocations,
 } from '../tokens/index.ts';
-import { apiKeyAudit, apiKeyClientsOf, apiKeyOwners } from './api-keys.ts';
+import { apiKeyAudit, apiKeyOwners } from './api-keys.ts';
 import type { OpenedDatabase } from './environment-database.ts';
 import { composeKeys, type Keys } from './keys.ts';
 
@@ -206,11 +206,7 @@ export async function composeDomains(
     cookieKeys,
     artifacts,
     revocations,
-    async endAccess(whose, by = { actor }) {
-      let ended = await endAccess(access, whose, by);
-      for (const clientId of await apiKeyClientsOf(apiKeys, whose)) ended += await endAccess(access, { clientId }, by);
-      return ended;
-    },
+    endAccess: (whose, by = { actor }) => endAccess(access, whose, by),
     endToken: (value, by = { actor }) => endToken(access, value, by),
     async close() {
       await changes.close();

@@ -35,7 +35,7 @@ export function openNode(
       },
     },
     owners: {
-      findClient: async () => ({ grantTypes: ['client_credentials'], scopes: [SCOPE], apis: [] }),
+      findClient: async () => ({ grantTypes: ['client_credentials'], scopes: [SCOPE], apis: [], apiScopes: {} }),
       findAccount: async () => ({ isDisabled: false }),
       listApis: async () => [{ identifier: API, scopes: [SCOPE] }],
     },

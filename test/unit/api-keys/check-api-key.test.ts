@@ -11,9 +11,14 @@ const STOCK = 'urn:example:stock';
 const owners: ApiKeyOwners = {
   async findClient(id) {
     const grantTypes = ['client_credentials'];
-    if (id === 'bound') return { grantTypes, scopes: ['orders:read', 'bills:read'], apis: [ORDERS, BILLS] };
-    if (id === 'free') return { grantTypes, scopes: ['orders:read', 'bills:read', 'openid'], apis: [] };
-    if (id === 'web') return { grantTypes: ['authorization_code'], scopes: ['orders:read'], apis: [] };
+    const apiScopes = {};
+    if (id === 'bound') return { grantTypes, scopes: ['orders:read', 'bills:read'], apis: [ORDERS, BILLS], apiScopes };
+    if (id === 'free') return { grantTypes, scopes: ['orders:read', 'bills:read', 'openid'], apis: [], apiScopes };
+    if (id === 'web') return { grantTypes: ['authorization_code'], scopes: ['orders:read'], apis: [], apiScopes };
+    if (id === 'narrow') {
+      const scopes = ['orders:read', 'orders:write'];
+      return { grantTypes, scopes, apis: [ORDERS], apiScopes: { [ORDERS]: ['orders:read'] } };
+    }
     return undefined;
   },
   async findAccount(id) {
@@ -58,6 +63,13 @@ describe('a key of a client', () => {
     ],
     ['an API that is not there', 'free', ['orders:read'], ['urn:example:none'], /no API urn:example:none/],
     ['a scope of another API than those it is for', 'free', ['bills:read'], [ORDERS], /bills:read belongs to none/],
+    [
+      'a scope that the client may not ask for there',
+      'narrow',
+      ['orders:write'],
+      [ORDERS],
+      /may not ask for orders:write/,
+    ],
     ['a scope of OpenID Connect', 'free', ['openid', 'orders:read'], undefined, /openid belongs to none/],
     ['nothing at all', 'free', [], undefined, /wants the APIs/],
     [
