@@ -46,8 +46,25 @@ export type InstalledExample = Readonly<{
 
 /** What builds and installations leave behind, and no reader of the repository has. */
 const LEFT_BEHIND = new Set(['node_modules', '.venv', '__pycache__', 'target']);
+
+/** Which files of an example are copied. */
+export function withoutBuilds(path: string): boolean {
+  return !LEFT_BEHIND.has(basename(path));
+}
+
 /** A Java program on a busy machine. */
 const START_LIMIT_MS = 120_000;
+
+/** That of whoever runs the tests: package managers find registries, proxies and certificates in it. */
+export function readersEnvironment(): Record<string, string> {
+  // Jest's own, and npm's where it runs Jest: none of them is about the example.
+  const alien = new Set(['NODE_ENV', 'NODE_OPTIONS', 'npm_config_local_prefix']);
+  return Object.fromEntries(
+    Object.entries(process.env).flatMap(([name, value]) =>
+      value === undefined || alien.has(name) ? [] : [[name, value]],
+    ),
+  );
+}
 
 /** Copies the example into a temporary folder and installs it there. @throws with the output of a command that fails */
 export async function installExample(example: Example): Promise<InstalledExample> {
@@ -56,7 +73,7 @@ export async function installExample(example: Example): Promise<InstalledExample
   const running = new Set<ChildProcess>();
   cpSync(join(CHECKOUT, 'examples', example.name), folder, {
     recursive: true,
-    filter: (path) => !LEFT_BEHIND.has(basename(path)),
+    filter: withoutBuilds,
   });
   try {
     for (const command of example.install) await run(command, folder);
@@ -118,10 +135,12 @@ async function run(command: Command, folder: string): Promise<void> {
 
 /** At the head of a process group, so that what it starts ends with it. */
 function launch([program, ...args]: Command, folder: string, settings: Record<string, string>): ChildProcess {
-  const environment: NodeJS.ProcessEnv = { ...process.env, ...settings };
-  // Jest's own, and npm's where it runs Jest: none of them is about the example.
-  for (const name of ['NODE_ENV', 'NODE_OPTIONS', 'npm_config_local_prefix']) delete environment[name];
-  return spawn(program, args, { cwd: folder, env: environment, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  return spawn(program, args, {
+    cwd: folder,
+    env: { ...readersEnvironment(), ...settings },
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
 }
 
 function outputOf(child: ChildProcess): () => string {

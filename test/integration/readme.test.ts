@@ -1,14 +1,13 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { defaults, developmentDefaults, productionDefaults } from '../../config/defaults.ts';
 import { environmentSchema } from '../../src/config/config-schema.ts';
 import { demoSignIn } from '../../src/playground/index.ts';
-import { NODE_COMPILE_CACHE } from '../harness/compile-cache.ts';
 import { openTestDatabase, type TestDatabase } from '../harness/database.ts';
+import { type Block, blocksIn, pattern, RUNS, readDocument, runInOrder, SAVED } from '../harness/documents.ts';
 import { authorize } from '../harness/flows.ts';
 import { Person } from '../harness/person.ts';
 import { CHECKOUT, freePort, type ServerProcess, startServerProcess } from '../harness/process.ts';
@@ -17,58 +16,9 @@ import { until } from '../harness/until.ts';
 /** The addresses that the README uses, which may be taken while the tests run. */
 const README_ISSUER = 'http://localhost:3000';
 const README_APP_PORT = '4000';
-const RUNS = 'runs';
-const SAVED = 'saved as ';
 const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/architecture.md', 'docs/operations.md'];
 
-/** A fenced block: `mark` is what the comment above it says, `output` the block below that shows what it prints. */
-type Block = { mark: string; language: string; body: string; output: string };
-
-const readme = read('README.md');
-
-function read(path: string): string {
-  return readFileSync(join(CHECKOUT, path), 'utf8');
-}
-
-function blocksIn(markdown: string): Block[] {
-  const fences = [...markdown.matchAll(/(?:<!-- ([^\n]+) -->\n)?```(\w+)\n(.*?)\n```\n/gs)];
-  return fences.map(([, mark = '', language = '', body = ''], index) => {
-    const next = fences[index + 1];
-    const isOutput = next !== undefined && next[1] === undefined && /^(text|json)$/.test(next[2] ?? '');
-    return { mark, language, body, output: isOutput ? (next[3] ?? '') : '' };
-  });
-}
-
-/** What is shown, where `…` stands for anything within a line. */
-function pattern(shown: string): RegExp {
-  const literal = shown.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
-  return new RegExp(`^${literal.replaceAll('…', '.+?')}$`);
-}
-
-/** Runs shell blocks one after the other in one bash, so that variables stay. @returns what each has printed */
-async function runInOrder(
-  blocks: readonly string[],
-  options: { folder: string; environment: Record<string, string> },
-): Promise<string[]> {
-  const end = '--- end of block ---';
-  const script = ['set -euo pipefail', 'npx() { (cd "$CHECKOUT" && command npx "$@"); }'];
-  for (const block of blocks) script.push(block, `printf '%s' '${end}'`);
-  const bash = spawn('bash', ['-c', script.join('\n')], {
-    cwd: options.folder,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, CHECKOUT, NODE_COMPILE_CACHE, ...options.environment },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const ended = new Promise<number | null>((resolve, reject) => {
-    bash.once('error', reject);
-    bash.once('close', resolve);
-  });
-  const [output, faults, exitCode] = await Promise.all([text(bash.stdout), text(bash.stderr), ended]);
-  if (exitCode !== 0) throw new Error(`bash ended with ${exitCode}: ${faults}\nafter: ${output}`);
-  return output
-    .split(end)
-    .slice(0, blocks.length)
-    .map((printed) => printed.trimEnd());
-}
+const readme = readDocument('README.md');
 
 describe('what the README shows', () => {
   let database: TestDatabase;
@@ -168,7 +118,9 @@ describe('the README', () => {
   });
 
   test('lists every setting once, in the order of .env.example', () => {
-    const inExample = [...read('.env.example').matchAll(/^(?:# )?([A-Z][A-Z0-9_]*)=/gm)].map(([, name]) => name);
+    const inExample = [...readDocument('.env.example').matchAll(/^(?:# )?([A-Z][A-Z0-9_]*)=/gm)].map(
+      ([, name]) => name,
+    );
     expect(settings().map(({ name }) => name)).toEqual(inExample);
     expect(new Set(inExample)).toEqual(new Set(Object.keys(environmentSchema.shape)));
   });
@@ -197,7 +149,7 @@ describe('the README', () => {
 
   test('starts Docker Compose as docker-compose.yml itself says', () => {
     const compose = blocksIn(readme).find(({ body }) => body.includes('docker compose up'));
-    const inFile = read('docker-compose.yml')
+    const inFile = readDocument('docker-compose.yml')
       .split('\n')
       .map((line) => line.replace(/^# */, ''));
     const [write = '', ...rest] = (compose?.body ?? '').replaceAll('\\\n  ', '\\\n').split('\n');
@@ -207,7 +159,7 @@ describe('the README', () => {
 
 describe('the documents', () => {
   test.each(DOCUMENTS)('every file that %s names is there', (document) => {
-    const markdown = read(document);
+    const markdown = readDocument(document);
     const links = [...markdown.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, path = '']) =>
       join(dirname(document), path),
     );
