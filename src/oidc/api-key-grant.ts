@@ -41,7 +41,8 @@ export function apiKeySubject(context: KoaContextWithOIDC): { sub?: string } {
   return sub === undefined ? {} : { sub };
 }
 
-function askForUse(context: KoaContextWithOIDC, apiKey: ApiKey, verdict: ApiKeyVerdict): void {
+/** Says how the limits of a key stand. @throws where they allow no use of it now */
+export function askForUse(context: KoaContextWithOIDC, apiKey: ApiKey, verdict: ApiKeyVerdict): void {
   setRateLimitFields(context, apiKey, verdict);
   if (verdict.ok) return;
   if ('retryAfterSeconds' in verdict) {

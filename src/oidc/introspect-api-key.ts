@@ -7,12 +7,13 @@ import { failClosed } from './faults.ts';
 import { ownsKey } from './policies.ts';
 import { scopesCallable } from './resources.ts';
 
-type Sources = {
-  issuer: string;
+export type KeySources = {
   callers: Callers;
   apis: Apis;
   apiKeys: Pick<ApiKeys, 'verify' | 'allow'>;
 };
+
+type Sources = KeySources & { issuer: string };
 
 const INACTIVE = { active: false };
 
@@ -36,38 +37,61 @@ export function introspectApiKey(sources: Sources) {
 }
 
 async function introspect(
-  { issuer, callers, apis, apiKeys }: Sources,
+  sources: Sources,
   callerId: string,
-  { id, secret }: { id: string; secret: string },
+  presented: { id: string; secret: string },
   context: KoaContextWithOIDC,
 ) {
-  const isRight = await apiKeys.verify(id, secret);
-  const [caller, holder] = await Promise.all([callers.find(callerId), callers.find(toApiKeyClientId(id))]);
-  const apiKey = holder && callers.apiKeyOf(holder);
-  if (!isRight || caller === undefined || holder === undefined || apiKey === undefined) return INACTIVE;
-  const known = apisKnownTo(caller, holder, apiKey, apis);
-  if (known.length === 0) return INACTIVE;
+  const { issuer, apiKeys } = sources;
+  const found = await findKnownKey(sources, callerId, presented);
+  if (found === undefined) return INACTIVE;
+  const { holder, apiKey, apis: known, scopes } = found;
   const [api, ...others] = known;
   const verdict = apiKeys.allow(apiKey, {
     api: others.length === 0 ? api : undefined,
     // A key that asks about itself is where the request comes from.
-    address: namedAddress(context) ?? (caller.id === holder.id ? context.ip : undefined),
+    address: namedAddress(context) ?? (callerId === holder.id ? context.ip : undefined),
   });
   if (!verdict.ok) return { ...INACTIVE, reason: verdict.reason };
-  const scopes = new Set(known.flatMap((each) => scopesCallable(holder, apis, each)));
   return {
     active: true,
     token_type: 'api_key',
     key_id: holder.id,
     client_id: holder.id,
     sub: ownerIdOf(apiKey.owner),
-    ...(scopes.size === 0 ? undefined : { scope: [...scopes].join(' ') }),
+    ...(scopes.length === 0 ? undefined : { scope: scopes.join(' ') }),
     aud: others.length === 0 ? api : known,
     iss: issuer,
     iat: seconds(apiKey.createdAt),
     ...(apiKey.expiresAt === undefined ? undefined : { exp: seconds(apiKey.expiresAt) }),
     ...(verdict.quota && { quota: describe(verdict.quota) }),
   };
+}
+
+/** What a caller may know of a living key. */
+type KnownKey = {
+  /** The key as a client. */
+  holder: RegisteredClient;
+  apiKey: ApiKey;
+  /** Those of its APIs that the caller may know of: at least one. */
+  apis: readonly string[];
+  /** What the key is worth there. */
+  scopes: readonly string[];
+};
+
+/** @returns undefined where the key is wrong, dead or none of the caller's business, after the same work for each */
+export async function findKnownKey(
+  { callers, apis, apiKeys }: KeySources,
+  callerId: string,
+  { id, secret }: { id: string; secret: string },
+): Promise<KnownKey | undefined> {
+  const isRight = await apiKeys.verify(id, secret);
+  const [caller, holder] = await Promise.all([callers.find(callerId), callers.find(toApiKeyClientId(id))]);
+  const apiKey = holder && callers.apiKeyOf(holder);
+  if (!isRight || caller === undefined || holder === undefined || apiKey === undefined) return undefined;
+  const known = apisKnownTo(caller, holder, apiKey, apis);
+  const scopes = new Set(known.flatMap((each) => scopesCallable(holder, apis, each)));
+  return known.length === 0 ? undefined : { holder, apiKey, apis: known, scopes: [...scopes] };
 }
 
 /**
@@ -91,7 +115,8 @@ function describe({ requests, windowSeconds, remaining, resetSeconds }: QuotaSta
   return { limit: requests, window_seconds: windowSeconds, remaining, reset_seconds: resetSeconds };
 }
 
-function namedAddress({ oidc }: KoaContextWithOIDC): string | undefined {
+/** Where the caller says that a token or key was sent from. */
+export function namedAddress({ oidc }: KoaContextWithOIDC): string | undefined {
   const address = oidc.body?.ip_address;
   // A zone (RFC 4007, section 11) means nothing to another host, and may be of any length.
   return typeof address === 'string' && isIP(address) !== 0 && !address.includes('%') ? address : undefined;

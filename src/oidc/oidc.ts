@@ -34,6 +34,7 @@ import { answerWithSuccessor } from './refresh-rotation.ts';
 import { revokeApiKey } from './revoke-api-key.ts';
 import { revokeJwt } from './revoke-jwt.ts';
 import { registerTokenExchange } from './token-exchange.ts';
+import { createPresentedKeyReader } from './token-exchange-api-key.ts';
 import { introspectExchanged } from './token-exchange-introspection.ts';
 import { createLinkReader } from './token-exchange-links.ts';
 import { createPresentedTokenReader } from './token-exchange-tokens.ts';
@@ -127,6 +128,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     registerTokenExchange(provider, {
       ...dependencies,
       read: createPresentedTokenReader({ readJwt, readLinks, now: dependencies.clock }),
+      readKey: createPresentedKeyReader({ ...dependencies, callers }),
       mayIntrospect: (callerId, token) => mayIntrospect(callerId, token, dependencies),
     });
     return provider;

@@ -1,7 +1,9 @@
 import type { Accounts } from '../accounts/index.ts';
-import type { Clients } from '../clients/index.ts';
+import type { Apis, RegisteredClient } from '../clients/index.ts';
 import type { Clock } from '../config/index.ts';
 import type { ArtifactStore, Revocations } from '../tokens/index.ts';
+import type { Callers } from './callers.ts';
+import { scopesCallable } from './resources.ts';
 
 /**
  * What the token of an exchange came from, the nearest first: a claim of JWTs, stored with opaque tokens, and shown by no
@@ -21,24 +23,28 @@ export type TokenLink = Readonly<{
   jti?: string;
   /** Of what is stored: its key there. */
   key?: string;
+  /** Of what was got with an API key, or is one: the API, and the scopes that came of it. */
+  aud?: string;
+  scope?: string;
 }>;
 
 export type LinkSources = Readonly<{
-  clients: Pick<Clients, 'find'>;
+  clients: Pick<Callers, 'find' | 'apiKeyOf'>;
+  apis: Apis;
   accounts: Pick<Accounts, 'find'>;
   artifacts: Pick<ArtifactStore, 'find' | 'findByUid' | 'hasKey'>;
   revocations: Pick<Revocations, 'isRevoked'>;
   clock: Clock;
 }>;
 
-/** The person that a token is about, where a grant says so. */
+/** The person that a token is about, where a grant or an API key says so. */
 type Parties = { accountId?: string };
 
 /**
  * Tells whether all that a token came from is alive: nothing of it was revoked, its clients are registered, its grants and
- * sessions there, its accounts enabled.
+ * sessions there, its accounts enabled, and its API keys still worth what was got with them.
  *
- * @param sub whom the token is about: a person of whom there is a grant, or somebody else
+ * @param sub whom the token is about: a person, or somebody else
  * @returns undefined where one has ended. @throws the database's own error
  */
 export type LinkReader = (links: readonly TokenLink[], sub: string) => Promise<Parties | undefined>;
@@ -69,9 +75,22 @@ async function partiesOfLink(link: TokenLink, sub: string, sources: LinkSources)
   ]);
   if (client === undefined || person === undefined || !isStored) return undefined;
   if (link.rev !== undefined && isRevoked(link, person.accountId ?? sub, sources)) return undefined;
+  const owner = clients.apiKeyOf(client)?.owner;
+  // A key is no client once its owner is none, or disabled.
+  if (owner !== undefined) {
+    if (!isWorth(client, link, sources.apis)) return undefined;
+    return owner.kind === 'account' ? { accountId: owner.accountId } : {};
+  }
   if (person.accountId === undefined) return {};
   const account = await accounts.find(person.accountId);
   return account === undefined || account.isDisabled ? undefined : person;
+}
+
+/** @param holder an API key as a client, with what it and its owner may do now */
+function isWorth(holder: RegisteredClient, { aud, scope }: TokenLink, apis: Apis): boolean {
+  if (aud !== undefined && !holder.apis.includes(aud)) return false;
+  const callable = scopesCallable(holder, apis, aud);
+  return (scope?.split(' ') ?? []).every((each) => callable.includes(each));
 }
 
 function isRevoked({ client_id, jti = '', rev = 0 }: TokenLink, accountId: string, { revocations }: LinkSources) {

@@ -1,4 +1,5 @@
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
+import { parseApiKeyClientId } from '../api-keys/index.ts';
 import { artifactKey } from '../tokens/index.ts';
 import { failClosed } from './faults.ts';
 import { REVISION_CLAIM } from './jwt-access-token.ts';
@@ -9,7 +10,7 @@ import type { Presented } from './token-exchange-request.ts';
 /** Who acts for whom, the one who acts now outermost (RFC 8693, section 4.1). */
 export type ActClaim = Readonly<{ sub: string; act?: ActClaim }>;
 
-/** A living access token of ours, whatever its format, that somebody presented at the token endpoint. */
+/** A living access token of ours, whatever its format, or an API key, that somebody presented at the token endpoint. */
 export type PresentedToken = Readonly<{
   sub: string;
   /** Whom it was issued to. */
@@ -18,11 +19,13 @@ export type PresentedToken = Readonly<{
   accountId?: string;
   audience?: string;
   scopes: readonly string[];
-  /** Epoch seconds. */
-  expiresAt: number;
+  /** Epoch seconds; of a key that lives until it is revoked there is none. */
+  expiresAt?: number;
   act?: ActClaim;
   /** The token itself, then what it came from in its turn. */
   links: readonly [TokenLink, ...TokenLink[]];
+  /** Counts one use. @throws where the limits of what was presented allow no more */
+  spend?(): void;
 }>;
 
 export type PresentedTokenReader = (
@@ -52,7 +55,7 @@ export function createPresentedTokenReader(sources: {
         ? undefined
         : await readOpaque(value, context.oidc.provider, sources.readLinks);
     // Verification has its tolerance for clocks; of what has none left nothing can be made.
-    return token !== undefined && token.expiresAt > sources.now() / 1_000 ? token : undefined;
+    return token?.expiresAt !== undefined && token.expiresAt > sources.now() / 1_000 ? token : undefined;
   };
 }
 
@@ -69,7 +72,10 @@ async function readJwt(value: string, read: LivingJwtReader): Promise<PresentedT
     scopes: scope?.split(' ') ?? [],
     expiresAt: exp,
     ...actIn(claims),
-    links: [{ client_id, jti, rev, ...(grantId && { grant_id: grantId }) }, ...linksIn(claims)],
+    links: [
+      { client_id, jti, rev, ...(grantId && { grant_id: grantId }), ...worthOfKey(client_id, aud, scope) },
+      ...linksIn(claims),
+    ],
   };
 }
 
@@ -87,6 +93,7 @@ async function readOpaque(
   const own: TokenLink = {
     client_id: token.clientId,
     key: artifactKey(token.kind, value),
+    ...worthOfKey(token.clientId, token.aud, token.scope),
     ...(ofPerson?.grantId && { grant_id: ofPerson.grantId }),
     ...(ofPerson?.expiresWithSession && ofPerson.sessionUid ? { session_uid: ofPerson.sessionUid } : undefined),
   };
@@ -103,6 +110,12 @@ async function readOpaque(
     ...actIn(extra),
     links,
   };
+}
+
+/** A token that was got with an API key says no more than the key may ask for now, nor does what comes of it. */
+function worthOfKey(clientId: string, audience: unknown, scope: string | undefined): Pick<TokenLink, 'aud' | 'scope'> {
+  if (parseApiKeyClientId(clientId) === undefined) return {};
+  return { ...(typeof audience === 'string' ? { aud: audience } : undefined), ...(scope && { scope }) };
 }
 
 /** Our own words: it was signed by us, or stored with the token. */

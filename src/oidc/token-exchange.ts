@@ -4,6 +4,7 @@ import { failClosed } from './faults.ts';
 import type { GrantProvider } from './grant-handlers.ts';
 import type { IntrospectedToken } from './policies.ts';
 import { scopesCallable } from './resources.ts';
+import type { PresentedKeyReader } from './token-exchange-api-key.ts';
 import { type Exchange, noteExchange } from './token-exchange-claims.ts';
 import type { TokenLink } from './token-exchange-links.ts';
 import {
@@ -25,6 +26,7 @@ export type TokenExchange = Readonly<{
   clients: { find(id: string): Promise<RegisteredClient | undefined> };
   apis: Apis;
   read: PresentedTokenReader;
+  readKey: PresentedKeyReader;
   mayIntrospect(callerId: string, token: IntrospectedToken): Promise<boolean>;
 }>;
 
@@ -42,8 +44,9 @@ export function registerTokenExchange(provider: GrantProvider, exchange: TokenEx
       const client = await callerOf(context, exchange);
       const subject = await readSubject(context, request.subject, client, exchange);
       const actor = request.actor && (await readActor(context, request.actor, client, exchange));
-      noteExchange(context, decide(client, subject, actor));
-      narrow(context, request, { client, subject, apis: exchange.apis });
+      const scopes = narrow(context, request, { client, subject, apis: exchange.apis });
+      noteExchange(context, decide(client, subject, actor, scopes));
+      subject.spend?.();
       await issue(context);
       context.body = { ...(context.body as object), issued_token_type: ACCESS_TOKEN_TYPE };
     },
@@ -67,13 +70,20 @@ async function readSubject(
   context: KoaContextWithOIDC,
   presented: Presented,
   client: RegisteredClient,
-  { read, mayIntrospect }: TokenExchange,
+  { read, readKey, mayIntrospect }: TokenExchange,
 ): Promise<PresentedToken> {
-  const subject = await read(context, presented);
-  if (subject === undefined || !(await mayIntrospect(client.id, subject))) {
-    throw new errors.InvalidRequest('subject_token is invalid');
+  if (presented.kind === 'api_key') {
+    const key = await readKey(context, presented.value, client.id);
+    if (key !== undefined) return key;
+  } else {
+    const subject = await read(context, presented);
+    if (subject !== undefined && (await mayIntrospect(client.id, toKnow(subject)))) return subject;
   }
-  return subject;
+  throw new errors.InvalidRequest('subject_token is invalid');
+}
+
+function toKnow({ scopes, ...token }: PresentedToken): IntrospectedToken {
+  return { ...token, scope: scopes.length === 0 ? undefined : scopes.join(' ') };
 }
 
 /** The caller's own token says who acts: the service itself, or a person who uses it. */
@@ -84,7 +94,7 @@ async function readActor(
   { read, mayIntrospect }: TokenExchange,
 ): Promise<PresentedToken> {
   const actor = await read(context, presented);
-  const isOwn = actor?.clientId === client.id && (await mayIntrospect(client.id, actor));
+  const isOwn = actor?.clientId === client.id && (await mayIntrospect(client.id, toKnow(actor)));
   // Who acts by a token that came of an exchange acts for somebody else already.
   if (actor === undefined || !isOwn || actor.links.length > 1)
     throw new errors.InvalidRequest('actor_token is invalid');
@@ -92,7 +102,12 @@ async function readActor(
 }
 
 /** What the new token says of who acts for whom, and what it hangs on. */
-function decide(client: RegisteredClient, subject: PresentedToken, actor: PresentedToken | undefined): Exchange {
+function decide(
+  client: RegisteredClient,
+  subject: PresentedToken,
+  actor: PresentedToken | undefined,
+  scopes: readonly string[],
+): Exchange {
   const modes = client.metadata.token_exchange_modes ?? ['delegation'];
   const mode = actor === undefined && modes.includes('impersonation') ? 'impersonation' : 'delegation';
   if (!modes.includes(mode)) {
@@ -101,7 +116,10 @@ function decide(client: RegisteredClient, subject: PresentedToken, actor: Presen
   // Who acted before stays, or a token that was delegated would come to look like the person's own.
   const act: ActClaim | undefined =
     mode === 'impersonation' ? subject.act : { sub: actor?.sub ?? client.id, ...(subject.act && { act: subject.act }) };
-  const links = [...subject.links, ...linksOfActor(actor)];
+  const [own, ...earlier] = subject.links;
+  // What comes of a key itself stays within it; of a token, the token has to.
+  const link = subject.spend === undefined ? own : { ...own, scope: scopes.join(' ') };
+  const links = [link, ...earlier, ...linksOfActor(actor)];
   if (actorsIn(act) > MAX_ACTORS || links.length > MAX_LINKS) {
     throw new errors.InvalidRequest('subject_token was exchanged too many times');
   }
@@ -124,12 +142,14 @@ function actorsIn(act: ActClaim | undefined): number {
 /**
  * Puts into the request what the token may be for: never more than both the subject's token and the client have. The
  * library's handler takes it from there.
+ *
+ * @returns the scopes
  */
 function narrow(
   { oidc: { params } }: TokenEndpointGrantContext,
   { resource, scopes: asked }: ExchangeRequest,
   { client, subject, apis }: { client: RegisteredClient; subject: PresentedToken; apis: Apis },
-): void {
+): readonly string[] {
   const excess = asked?.find((scope) => !subject.scopes.includes(scope));
   if (excess !== undefined) throw new errors.InvalidScope('requested scope exceeds that of subject_token', excess);
   const callable = scopesCallable(client, apis, resource);
@@ -140,4 +160,5 @@ function narrow(
   }
   params.scope = scopes.join(' ');
   params.resource = resource;
+  return scopes;
 }

@@ -76,7 +76,7 @@ describe('a bad token is refused, without a word on why', () => {
     const { privateJwks } = await server.domains.signingKeys.load();
     const { alg = '', kid, ...jwk } = privateJwks[0] ?? {};
     return new SignJWT({ ...decodeJwt(token), ...claims })
-      .setProtectedHeader({ alg, kid, typ: 'at+jwt', ...header })
+      .setProtectedHeader({ alg, kid: String(kid), typ: 'at+jwt', ...header })
       .sign(jwk as Parameters<SignJWT['sign']>[0]);
   };
 

@@ -1,0 +1,47 @@
+import { errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { parseApiKey } from '../api-keys/index.ts';
+import { askForUse } from './api-key-grant.ts';
+import { ownerIdOf } from './callers.ts';
+import { failClosed } from './faults.ts';
+import { findKnownKey, type KeySources, namedAddress } from './introspect-api-key.ts';
+import { notedRevision } from './jwt-revision.ts';
+import type { PresentedToken } from './token-exchange-tokens.ts';
+
+/** Of an API key that a client was sent, as it is worth where the client may introspect it. */
+export type PresentedKeyReader = (
+  context: KoaContextWithOIDC,
+  value: string,
+  callerId: string,
+) => Promise<PresentedToken | undefined>;
+
+/**
+ * Makes a reader of API keys: what comes of one is about the key's owner, and is one use of the key.
+ *
+ * @returns undefined for what is no living key, or none of the caller's business, without a word on why
+ */
+export function createPresentedKeyReader(sources: KeySources): PresentedKeyReader {
+  return async (context, value, callerId) => {
+    const parts = parseApiKey(value);
+    const found = parts && (await failClosed(() => findKnownKey(sources, callerId, parts)));
+    if (found === undefined) return undefined;
+    const { holder, apiKey, apis, scopes } = found;
+    const { owner, expiresAt } = apiKey;
+    const [api, ...others] = apis;
+    return {
+      sub: ownerIdOf(owner),
+      clientId: holder.id,
+      ...(owner.kind === 'account' ? { accountId: owner.accountId } : undefined),
+      scopes,
+      ...(expiresAt === undefined ? undefined : { expiresAt: Math.floor(expiresAt.getTime() / 1_000) }),
+      links: [{ client_id: holder.id, rev: notedRevision(context) }],
+      spend() {
+        const use = { api: others.length === 0 ? api : undefined, address: namedAddress(context) };
+        const verdict = sources.apiKeys.allow(apiKey, use);
+        if (!verdict.ok && verdict.reason.startsWith('address')) {
+          throw new errors.InvalidRequest('subject_token may not be used from this ip_address, or from an unknown one');
+        }
+        askForUse(context, apiKey, verdict);
+      },
+    };
+  };
+}
