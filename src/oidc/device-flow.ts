@@ -1,7 +1,6 @@
 import type { Configuration, ErrorOut, KoaContextWithOIDC } from 'oidc-provider';
 import { POLL_INTERVAL_SECONDS } from '../limits/index.ts';
 import { TooManyUserCodes } from './device-codes.ts';
-import { failClosed } from './faults.ts';
 
 /** Why a code that was typed in leads nowhere. */
 type UserCodeFault = 'missing' | 'unknown' | 'expired' | 'used' | 'too_many' | 'out_of_date';
@@ -122,7 +121,10 @@ async function dropUnkeptSession({ oidc }: KoaContextWithOIDC): Promise<void> {
   const isKept = session === undefined || (session.exp as number | undefined) !== undefined;
   if (isKept) return;
   session.state = undefined;
-  await failClosed(() => session.destroy());
+  await session.destroy().catch((error: unknown) => {
+    // The library answers no errors of its own answer to one: our responder does, which knows the database's.
+    throw error instanceof Error && error.cause !== undefined ? error.cause : error;
+  });
 }
 
 /** By the names that the library documents for its page. */

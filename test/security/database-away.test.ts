@@ -1,5 +1,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { asSuperuser } from '../harness/database.ts';
+import {
+  askForCodes,
+  DEVICE_CODE_GRANT,
+  type DeviceCodes,
+  enterCode,
+  letIntervalsPass,
+  poll,
+} from '../harness/devices.ts';
 import { createTestAccount, createTestApi, createTestClient, type TestClient } from '../harness/factories.ts';
 import { authorizationRequest, codeFor } from '../harness/flows.ts';
 import { recordingLogger } from '../harness/loggers.ts';
@@ -26,6 +34,7 @@ let databaseName: string;
 let client: TestClient;
 let tokens: { access: string; refresh: string; jwt: string; ownJwt: string };
 let left: { code: string; verifier: string };
+let device: DeviceCodes;
 let person: Person;
 let credentials: { login: string; password: string };
 
@@ -41,7 +50,7 @@ beforeEach(async () => {
   const scope = api.scopes.map((known) => known.scope).join(' ');
   client = await createTestClient(domains, {
     metadata: {
-      grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
+      grant_types: ['authorization_code', 'refresh_token', 'client_credentials', DEVICE_CODE_GRANT],
       scope: `openid offline_access ${scope}`,
     },
   });
@@ -61,6 +70,7 @@ beforeEach(async () => {
     ownJwt: await serviceToken(issuer, client, { scope }),
   };
   left = await codeFor(issuer, client, credentials, { person });
+  device = await askForCodes(issuer, client);
   expect(await isActive(issuer, client, tokens.jwt)).toBe(true);
 });
 afterEach(restore);
@@ -90,6 +100,8 @@ const requests = (): Record<string, () => Promise<Answer>> => {
     'revocation of a client’s JWT': () => revoke(issuer, client, tokens.ownJwt),
     'revocation of nothing known': () => revoke(issuer, client, 'x'.repeat(43)),
     userinfo: () => userinfo(issuer, tokens.access),
+    'a poll of a device': () => poll(issuer, client, device.device_code),
+    'a device that begins': () => post(`${issuer}/device_authorization`, client, { scope: 'openid' }),
     'a client that is not remembered': () => introspect(issuer, { id: 'unheard-of', secret: 'x' }, tokens.access),
     'a wrong secret': () => introspect(issuer, { id: client.id, secret: 'wrong' }, tokens.access),
   };
@@ -160,6 +172,9 @@ describe('while the database is away', () => {
     const { issuer } = server;
     const visitor = new Person();
     const signIn = await visitor.open(authorizationRequest(issuer, client.id).url);
+    const owner = new Person();
+    const enter = await owner.open(`${issuer}/device`);
+    const confirm = await enterCode(issuer, owner, device.user_code);
     await takeAway();
     const pages = [
       await visitor.open(authorizationRequest(issuer, client.id).url),
@@ -168,6 +183,10 @@ describe('while the database is away', () => {
       await visitor.submit(signIn, { ...credentials, password: 'wrong-password-1' }, '/sign-in'),
       await person.open(authorizationRequest(issuer, client.id, { prompt: 'none' }).url),
       await person.open(`${issuer}/logout`),
+      await owner.open(`${issuer}/device`),
+      await owner.submit(enter, { user_code: device.user_code }, '/device'),
+      await owner.submit(confirm, { confirm: 'yes' }, '/device'),
+      await new Person().open(`${issuer}/device`, { method: 'POST', body: new URLSearchParams({ user_code: 'x' }) }),
     ];
     for (const [index, { response, html, url }] of pages.entries()) {
       if (url.startsWith('https://app.example.com')) {
@@ -219,6 +238,9 @@ describe('when the database is back', () => {
     expect((await revoke(issuer, client, tokens.access)).status).toBe(200);
     expect(await isActive(issuer, client, tokens.access)).toBe(false);
     expect((await clientCredentials(issuer, client)).status).toBe(200);
+    await letIntervalsPass(server.domains.database.pool);
+    expect((await poll(issuer, client, device.device_code)).body.error).toBe('authorization_pending');
+    expect((await enterCode(issuer, new Person(), device.user_code)).response.status).toBe(200);
     const visitor = new Person();
     expect((await codeFor(issuer, client, credentials, { person: visitor })).code).toBeTruthy();
   });

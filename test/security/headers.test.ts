@@ -49,6 +49,15 @@ function requestsTo(client: TestClient): Record<string, RawRequest> {
     revocation: form('/revoke', [['token', 'x']]),
     'userinfo without token': { path: '/userinfo' },
     'userinfo error page': { path: '/userinfo', headers: HTML },
+    'device authorization refusal': form('/device_authorization', [['scope', 'openid']]),
+    'sign-in page of a device': { path: '/device', headers: HTML },
+    'sign-in page of a device with its code': { path: '/device?user_code=BCDF-GHJK', headers: HTML },
+    'sign-in refusal of a device': {
+      method: 'POST',
+      path: '/device',
+      headers: { ...FORM, ...HTML },
+      body: formBody([['user_code', 'BCDF-GHJK']]),
+    },
     'unknown interaction': { path: '/interaction/nothing', headers: HTML },
     'sign-out page': { path: '/logout', headers: HTML },
     'signed-out page': { path: '/logout/success', headers: HTML },
@@ -188,6 +197,8 @@ describe('pages', () => {
       await person.open(authorizationRequest(http.issuer, client.id).url),
       await person.open(`${http.issuer}/authorize?client_id=nobody`),
       await person.open(`${http.issuer}/logout`),
+      await person.open(`${http.issuer}/device`),
+      await person.open(`${http.issuer}/device?user_code=BCDF-GHJK`),
       await person.open(`${http.issuer}/nothing`),
     ];
     for (const { html, response } of pages) {
@@ -211,7 +222,13 @@ describe('pages', () => {
       'x-forwarded-proto': 'https',
       forwarded: 'host=attacker.example;proto=https',
     };
-    for (const path of ['/.well-known/openid-configuration', '/authorize?client_id=nobody', '/logout', '/nothing']) {
+    for (const path of [
+      '/.well-known/openid-configuration',
+      '/authorize?client_id=nobody',
+      '/logout',
+      '/device',
+      '/nothing',
+    ]) {
       const answer = await rawRequest(http.address, { path, headers });
       expect(answer.text + JSON.stringify(answer.headers)).not.toContain('attacker.example');
     }

@@ -5,7 +5,7 @@ import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { redeem } from '../../harness/token-requests.ts';
 
 const ORIGIN = 'https://spa.example.com';
-const ENDPOINTS_OF_CLIENTS = ['/token', '/userinfo', '/revoke', '/introspect'];
+const ENDPOINTS_OF_CLIENTS = ['/token', '/userinfo', '/revoke', '/introspect', '/device_authorization'];
 
 let server: TestServer;
 let client: TestClient;
@@ -120,7 +120,10 @@ test.each(['/.well-known/openid-configuration', '/.well-known/oauth-authorizatio
   },
 );
 
-test.each(['/authorize', '/logout', '/interaction/x'])('%s, where people are, is open to none', async (path) => {
-  const response = await fetch(`${server.issuer}${path}`, { headers: { origin: ORIGIN }, redirect: 'manual' });
-  expect(response.headers.get('access-control-allow-origin')).toBeNull();
-});
+test.each(['/authorize', '/logout', '/device', '/interaction/x'])(
+  '%s, where people are, is open to none',
+  async (path) => {
+    const response = await fetch(`${server.issuer}${path}`, { headers: { origin: ORIGIN }, redirect: 'manual' });
+    expect(response.headers.get('access-control-allow-origin')).toBeNull();
+  },
+);

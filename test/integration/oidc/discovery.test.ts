@@ -15,6 +15,7 @@ const CONTRACT = {
   revocation_endpoint: '/revoke',
   jwks_uri: '/jwks',
   end_session_endpoint: '/logout',
+  device_authorization_endpoint: '/device_authorization',
 };
 
 let server: TestServer;
@@ -53,9 +54,8 @@ describe('discovery', () => {
       Object.fromEntries(Object.entries(CONTRACT).map(([name, path]) => [name, `${server.issuer}${path}`])),
     );
     for (const [name, url] of endpoints) {
-      const method = ['token_endpoint', 'introspection_endpoint', 'revocation_endpoint'].includes(name)
-        ? 'POST'
-        : 'GET';
+      const forPrograms = ['token', 'introspection', 'revocation', 'device_authorization'];
+      const method = forPrograms.some((endpoint) => name === `${endpoint}_endpoint`) ? 'POST' : 'GET';
       const { status } = await fetch(String(url), { method, redirect: 'manual' });
       expect({ name, isThere: status !== 404 && status < 500 }).toEqual({ name, isThere: true });
     }
@@ -77,6 +77,8 @@ describe('discovery', () => {
       'authorization_code',
       'client_credentials',
       'refresh_token',
+      'urn:ietf:params:oauth:grant-type:device_code',
+      'urn:ietf:params:oauth:grant-type:token-exchange',
     ]);
     expect(sorted(document.id_token_signing_alg_values_supported)).toEqual(['ES256', 'RS256']);
     const methods = ['client_secret_basic', 'client_secret_post', 'none', 'private_key_jwt'];
@@ -101,18 +103,9 @@ describe('discovery', () => {
 
   test('nothing that is switched off is advertised, and its path is not there', async () => {
     const document = await discover();
-    const off = /pushed_authorization|device_authorization|backchannel|registration|mtls|check_session|frontchannel/;
+    const off = /pushed_authorization|backchannel|registration|mtls|check_session|frontchannel/;
     expect(Object.keys(document).filter((name) => off.test(name))).toEqual([]);
-    for (const path of [
-      '/par',
-      '/device_authorization',
-      '/device',
-      '/backchannel',
-      '/register',
-      '/reg',
-      '/me',
-      '/auth',
-    ]) {
+    for (const path of ['/par', '/backchannel', '/register', '/reg', '/me', '/auth']) {
       const statuses = await Promise.all(
         ['GET', 'POST'].map(async (method) => (await fetch(`${server.issuer}${path}`, { method })).status),
       );
