@@ -15,17 +15,23 @@ const ROUTES_FOR_API_KEYS: ReadonlySet<string> = new Set(['token', 'introspectio
  * took a tenth of the CPU of every request (docs/performance.md).
  */
 export function keepClientInstances(provider: Provider, clients: Pick<Callers, 'find'>): void {
-  const instances = new WeakMap<RegisteredClient, Client>();
+  const instances = new WeakMap<RegisteredClient, Promise<Client | undefined>>();
   const make = provider.Client.find.bind(provider.Client);
 
   async function find(id: string): Promise<Client | undefined> {
     if (typeof id !== 'string' || (isMeantAsApiKey(id) && !isForApiKeys())) return undefined;
     const registered = await failClosed(() => clients.find(id));
-    const kept = registered && instances.get(registered);
+    if (registered === undefined) return make(id);
+    const kept = instances.get(registered);
     if (kept !== undefined) return kept;
-    // It asks the registry once more, which can only know something newer by then.
-    const made = await make(id);
-    if (registered !== undefined && made !== undefined) instances.set(registered, made);
+    // It asks the registry once more, which can only know something newer by then. Who comes meanwhile waits for the same
+    // one: keys at a jwks_uri are fetched by each.
+    const made = make(id);
+    instances.set(registered, made);
+    made.then(
+      (client) => client ?? instances.delete(registered),
+      () => instances.delete(registered),
+    );
     return made;
   }
   Object.defineProperty(provider.Client, 'find', { value: find });

@@ -49,6 +49,18 @@ describe('what the library makes of a client', () => {
     expect(again.every((client, index) => client === made[index])).toBe(true);
   });
 
+  test('is made once, however many ask at the same time, and again after that failed', async () => {
+    const { provider, register, state } = startProvider();
+    register('a', 'a');
+    const asked = await Promise.all([1, 2, 3].map(() => provider.Client.find('a')));
+    expect(new Set(asked).size).toBe(1);
+    register('b', 'b');
+    state.isAway = true;
+    await expect(provider.Client.find('b')).rejects.toMatchObject({ status: 503 });
+    state.isAway = false;
+    expect((await provider.Client.find('b'))?.clientName).toBe('b');
+  });
+
   test('is made anew when the registry gives another one, and gone when there is none', async () => {
     const { provider, registry, register } = startProvider();
     register('a', 'before');
