@@ -113,18 +113,16 @@ async function askAgain(
 }
 
 /**
- * For its form the library begins a session in a browser that has none, too late to be kept: it would fail to save it when
- * the answer is made. A browser comes without one when it has left the form open for long, or refuses cookies.
+ * For its form the library begins a session in a browser that has none, and here so late that no cookie leads to it: it
+ * would then fail to save what it never saved before. So it is saved, and over in a second. A browser comes without a
+ * session when it has left the form open for long, or refuses cookies.
  */
 async function dropUnkeptSession({ oidc }: KoaContextWithOIDC): Promise<void> {
   const { session } = oidc;
   const isKept = session === undefined || (session.exp as number | undefined) !== undefined;
   if (isKept) return;
   session.state = undefined;
-  await session.destroy().catch((error: unknown) => {
-    // The library answers no errors of its own answer to one: our responder does, which knows the database's.
-    throw error instanceof Error && error.cause !== undefined ? error.cause : error;
-  });
+  await session.save(1);
 }
 
 /** By the names that the library documents for its page. */
