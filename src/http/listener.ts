@@ -60,7 +60,7 @@ export function createListener(
   const connections = new Map<string, Socket>();
   let isDraining = false;
   const answer: RequestListener = (request, response) => {
-    response.shouldKeepAlive = !isDraining;
+    if (isDraining) response.shouldKeepAlive = false;
     inHand.add(response);
     response.once('close', () => {
       inHand.delete(response);

@@ -22,6 +22,8 @@ export function toProviderMetadata(client: Pick<RegisteredClient, 'metadata' | '
   return {
     ...client.metadata,
     [ALLOWED_ORIGINS]: client.allowedOrigins,
+    // The library writes thumbprints of certificates into the keys that it is given, and the registry's are shared and frozen.
+    ...(client.metadata.jwks && { jwks: { keys: client.metadata.jwks.keys.map((key) => ({ ...key })) } }),
     ...(client.metadata.jwks_uri === undefined ? undefined : { found: randomUUID() }),
     ...(usesSecret(client.metadata) ? { client_secret: SECRET_PLACEHOLDER } : undefined),
   } as AdapterPayload;
