@@ -17,10 +17,10 @@ export type Row = Verdict &
     objection?: string | undefined;
   }>;
 
-const rate = (window: Window) => window.perSecond;
+export const rate = (window: Window) => window.perSecond;
 const cpu = (window: Window) => window.cpuMicros;
 
-function perSecond(windows: readonly Window[], share = 1): string {
+export function perSecond(windows: readonly Window[], share = 1): string {
   return `${Math.round(median(windows.map(rate)) * share)}/s`;
 }
 

@@ -2,7 +2,7 @@
 import autocannon from 'autocannon';
 import { answerParent } from './calls.ts';
 import { type FlowKind, type LoadResult, openLanes } from './code-flow.ts';
-import type { BenchClient, Registry } from './registry.ts';
+import type { BenchApiKey, BenchClient, Registry } from './registry.ts';
 import { ownerOf, tokenOf } from './seeded-artifacts.ts';
 import { median } from './statistics.ts';
 
@@ -14,6 +14,8 @@ type FlowScenario = { [Kind in FlowKind]: { kind: Kind } }[FlowKind];
 type RequestScenario =
   | { kind: 'client-credentials'; scope: string }
   | { kind: 'introspection'; tokens: number; tokensPerGrant: number }
+  | { kind: 'api-key-credentials'; scope: string }
+  | { kind: 'api-key-introspection' }
   /** So many issued to so many introspected. */
   | { kind: 'mixed'; scope: string; issuedShare: number; tokens: number; tokensPerGrant: number };
 
@@ -30,19 +32,28 @@ let running: Running | undefined;
 
 /** The next request, drawn evenly. */
 function drawFrom(scenario: RequestScenario): Call {
+  if (scenario.kind === 'api-key-credentials') return tokenCall(drawOf(registry.apiKeys), scenario.scope);
+  if (scenario.kind === 'api-key-introspection') {
+    const number = draw(registry.apiKeys.length);
+    const { key } = registry.apiKeys[number] as BenchApiKey;
+    return { path: '/introspect', client: registry.clients[number] as BenchClient, body: `token=${key}` };
+  }
   if (scenario.kind === 'client-credentials' || (scenario.kind === 'mixed' && Math.random() < scenario.issuedShare)) {
-    const client = registry.clients[draw(registry.clients.length)] as BenchClient;
-    return {
-      path: '/token',
-      client,
-      body: `grant_type=client_credentials&scope=${encodeURIComponent(scenario.scope)}`,
-    };
+    return tokenCall(drawOf(registry.clients), scenario.scope);
   }
   const number = draw(scenario.tokens);
   const grantNumber = Math.floor(number / scenario.tokensPerGrant);
   const client = registry.clients[grantNumber % registry.clients.length] as BenchClient;
   if (client.id !== ownerOf(grantNumber, registry).clientId) throw new Error('a token is of another client');
   return { path: '/introspect', client, body: `token=${tokenOf(number)}` };
+}
+
+function tokenCall(client: BenchClient, scope: string): Call {
+  return { path: '/token', client, body: `grant_type=client_credentials&scope=${encodeURIComponent(scope)}` };
+}
+
+function drawOf<T>(all: readonly T[]): T {
+  return all[draw(all.length)] as T;
 }
 
 function draw(count: number): number {
@@ -58,7 +69,8 @@ function headersOf({ id, secret }: BenchClient): Record<string, string> {
 }
 
 function fire(address: string, scenario: RequestScenario): Running {
-  const headers = new Map(registry.clients.map((client) => [client.id, headersOf(client)]));
+  const callers: readonly BenchClient[] = [...registry.clients, ...registry.apiKeys];
+  const headers = new Map(callers.map((client) => [client.id, headersOf(client)]));
   let times: number[] = [];
   const done = Promise.withResolvers<autocannon.Result>();
   const instance = autocannon(

@@ -1,5 +1,6 @@
 /** `npm run bench`: measures the server against its peers and says whether every row reaches its goal. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { apiKeys } from './api-keys.ts';
 import { clientCredentials, flows, introspection, jwt, type Row } from './comparisons.ts';
 import { rows } from './large-table.ts';
 import { memory } from './memory.ts';
@@ -13,6 +14,7 @@ import { openStage, type Stage } from './stage.ts';
 const measurements: Record<Group, (stage: Stage, options: Options) => Promise<Row[]>> = {
   'client-credentials': clientCredentials,
   introspection,
+  'api-keys': apiKeys,
   flows,
   jwt,
   rows,

@@ -1,7 +1,16 @@
 import { parseArgs } from 'node:util';
 
 /** The groups of rows, in the order in which they are measured; `--only` takes their names. */
-export const GROUPS = ['client-credentials', 'introspection', 'flows', 'jwt', 'rows', 'removal', 'memory'] as const;
+export const GROUPS = [
+  'client-credentials',
+  'introspection',
+  'api-keys',
+  'flows',
+  'jwt',
+  'rows',
+  'removal',
+  'memory',
+] as const;
 export type Group = (typeof GROUPS)[number];
 
 export type Options = Readonly<{

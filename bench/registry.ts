@@ -19,9 +19,13 @@ const CLIENTS = 1_000;
 const CONCURRENCY = 8;
 
 export type BenchClient = { id: string; secret: string };
+/** An API key, whole and as the client that it is. */
+export type BenchApiKey = BenchClient & { key: string };
 export type Registry = Owners & {
   /** Confidential, for every grant. */
   clients: readonly BenchClient[];
+  /** One of each confidential client's, in their order, for the opaque scope. */
+  apiKeys: readonly BenchApiKey[];
   /** Public, one for each person who goes through the code flow. */
   publicClientIds: readonly string[];
   /** Who signs in, with `PASSWORD`. */
@@ -86,6 +90,17 @@ export async function createRegistry(environment: Record<string, string>, public
       );
       return { id, secret: created.secret ?? '' };
     });
+    const apiKeys = await concurrently(CLIENTS, async (index) => {
+      const { key } = must(
+        await domains.apiKeys.create({
+          name: `bench ${index}`,
+          owner: { kind: 'client', clientId: `bench-${index}` },
+          scopes: [SCOPES.opaque],
+        }),
+      );
+      const [prefix, id, secret = ''] = key.split('_');
+      return { key, id: `${prefix}_${id}`, secret };
+    });
     const publicClientIds = await concurrently(publicClients, async (index) => {
       const id = `bench-app-${index}`;
       must(
@@ -105,6 +120,7 @@ export async function createRegistry(environment: Record<string, string>, public
     must(await domains.accounts.create({ email: 'person-0@bench.example', password: PASSWORD, profile: {} }));
     return {
       clients,
+      apiKeys,
       clientIds: clients.map(({ id }) => id),
       publicClientIds,
       accountIds: await copyPerson(url),
