@@ -1,5 +1,5 @@
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
-import type { ApiKey, ApiKeys, ApiKeyVerdict } from '../api-keys/index.ts';
+import { type ApiKey, type ApiKeys, type ApiKeyVerdict, isMeantAsApiKey } from '../api-keys/index.ts';
 import type { Apis } from '../clients/index.ts';
 import { setRateLimitFields } from './api-key-limit-fields.ts';
 import { type Callers, ownerIdOf } from './callers.ts';
@@ -21,15 +21,18 @@ export function limitApiKeys(sources: Sources) {
   return (handler: GrantHandler): GrantHandler =>
     async (context) => {
       const { callers, apis, apiKeys } = sources;
-      const caller = await failClosed(() => callers.find(context.oidc.client.clientId));
+      const { client, params } = context.oidc;
+      if (!isMeantAsApiKey(client.clientId)) return handler(context);
+      const caller = await failClosed(() => callers.find(client.clientId));
       const apiKey = caller && callers.apiKeyOf(caller);
-      if (caller === undefined || apiKey === undefined) return handler(context);
+      // It was ended since it has authenticated.
+      if (caller === undefined || apiKey === undefined) throw new errors.InvalidClientAuth('client not found');
       subjects.set(context.req, ownerIdOf(apiKey.owner));
-      const api =
-        context.oidc.params.resource ??
-        (await defaultResource(context, caller.id, undefined, { apis, clients: callers }));
+      // As the handler would, which then finds it done.
+      params.resource ??= await defaultResource(context, caller.id, undefined, { apis, clients: callers });
+      const api = caller.apis.find((known) => known === params.resource);
       // What names no API of the key's is refused further on, and nothing is counted for a name that anybody made up.
-      if (typeof api !== 'string' || !caller.apis.includes(api)) return handler(context);
+      if (params.resource !== undefined && api === undefined) return handler(context);
       askForUse(context, apiKey, apiKeys.allow(apiKey, { api, address: context.ip }));
       return handler(context);
     };
