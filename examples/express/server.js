@@ -6,13 +6,15 @@ import { readSettings } from './settings.js';
 const settings = readSettings();
 const readToken = await createTokenReader(settings);
 
-/** Lets requests pass that bear a token for this API and, if one is named, with that scope. */
-const requireToken = (wantedScope) => async (request, response, next) => {
-  const { claims, status, error, headers } = await authorize(request, readToken, wantedScope);
-  if (claims === undefined) return response.status(status).set(headers).json({ error });
-  request.token = claims;
-  next();
-};
+/** Lets requests pass that bear a token for this API, with what is wanted of it. */
+const requireToken =
+  (wanted = {}) =>
+  async (request, response, next) => {
+    const { claims, status, error, headers } = await authorize(request, readToken, wanted, request.ip);
+    if (claims === undefined) return response.status(status).set(headers).json({ error });
+    request.token = claims;
+    next();
+  };
 
 const app = express();
 app.disable('x-powered-by');
@@ -22,7 +24,7 @@ app.get('/profile', requireToken(), (request, response) => {
   response.json({ sub: sub ?? client_id, client_id, scope });
 });
 
-app.get('/admin', requireToken('admin'), (request, response) => {
+app.get('/admin', requireToken({ scope: 'admin', orRole: 'admin' }), (request, response) => {
   response.json({ message: `${request.token.client_id} may administer` });
 });
 

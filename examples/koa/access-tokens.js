@@ -7,6 +7,7 @@ import * as openid from 'openid-client';
 const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'EdDSA'];
 /** Seconds that the clocks of issuer and API may differ by. */
 const CLOCK_TOLERANCE = 5;
+const API_KEY_PREFIX = 'tsk_';
 const JWT_FORM = /^[\w-]+\.[\w-]+\.[\w-]*$/;
 /** What jose says where the issuer's keys can't be had: that is no verdict on a token. */
 const KEYS_AWAY = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID', 'ERR_JOSE_GENERIC']);
@@ -14,8 +15,8 @@ const KEYS_AWAY = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID', 'ERR_JOSE_GEN
 /**
  * Asks discovery where the issuer's keys and its introspection are.
  *
- * @returns a function that answers with the claims of an access token for this API, `undefined` where it is not good, and throws
- *   where the issuer can't be asked
+ * @returns a function that is given a token, and the address it was sent from: it answers with the token's claims, with
+ *   `undefined` where it is not good for this API, and throws where the issuer can't be asked
  */
 export async function createTokenReader(settings) {
   const { issuer, audience, introspectionClientId, introspectionClientSecret } = settings;
@@ -48,11 +49,11 @@ export async function createTokenReader(settings) {
     }
   }
 
-  return async (token) => {
+  return async (token, address) => {
     const isJwt = JWT_FORM.test(token);
     const verified = isJwt ? await verifyJwt(token) : undefined;
     if (isJwt && verified === undefined) return undefined;
-    const claims = isJwt && !settings.introspectsJwts ? verified : await introspect(token);
+    const claims = isJwt && !settings.introspectsJwts ? verified : await introspect(token, address);
     // Bound to a key, of which this API checks no proof (RFC 9449, section 7.2; RFC 8705, section 3): useless to a thief, and here.
     return claims?.cnf === undefined ? claims : undefined;
   };
@@ -66,17 +67,21 @@ function createIntrospection(client, { audience, cacheSeconds, cacheSize }) {
   const answers = new LRUCache({
     max: cacheSize,
     ttl: cacheSeconds * 1_000,
-    async fetchMethod(_digest, _before, { context: token, options }) {
-      const answer = await openid.tokenIntrospection(client, token);
+    async fetchMethod(_digest, _before, { context: { token, parameters }, options }) {
+      const answer = await openid.tokenIntrospection(client, token, parameters);
       if (answer.exp !== undefined) options.ttl = Math.min(options.ttl, Math.max(1, answer.exp * 1_000 - Date.now()));
       return answer;
     },
   });
 
-  return async (token) => {
+  return async (token, address) => {
+    // A key may be good from some addresses alone, which the issuer compares; only we know it.
+    const parameters = token.startsWith(API_KEY_PREFIX) && address ? { ip_address: address } : {};
     // The cache holds no token that could be used: whoever reads the memory of this server finds digests.
-    const digest = createHash('sha256').update(token).digest('base64url');
-    const answer = await answers.fetch(digest, { context: token });
+    const digest = createHash('sha256')
+      .update(JSON.stringify([token, parameters]))
+      .digest('base64url');
+    const answer = await answers.fetch(digest, { context: { token, parameters } });
     return answer.active && [answer.aud].flat().includes(audience) ? answer : undefined;
   };
 }

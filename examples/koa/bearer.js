@@ -6,10 +6,11 @@ const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i;
  *
  * @param request of node:http
  * @param readToken as `createTokenReader` makes it
- * @param scope that the token must have; undefined: any good token will do
+ * @param wanted `scope` that the token must have, and `orRole`, which does as well; empty: any good token will do
+ * @param address that the request comes from, as the framework knows it
  * @returns `{ claims }` of the token, or how the request is refused: `{ status, error?, headers }`
  */
-export async function authorize(request, readToken, scope) {
+export async function authorize(request, readToken, { scope, orRole }, address) {
   const headers = request.headersDistinct.authorization ?? [];
   if (headers.length > 1) return refusal(400, 'invalid_request');
   const [header = ''] = headers;
@@ -18,14 +19,15 @@ export async function authorize(request, readToken, scope) {
   const token = BEARER.exec(header)?.[1];
   let claims;
   try {
-    claims = token === undefined ? undefined : await readToken(token);
+    claims = token === undefined ? undefined : await readToken(token, address);
   } catch (error) {
     // That says nothing about the token.
     console.error('the issuer could not be asked:', error);
     return { status: 503, error: 'temporarily_unavailable', headers: { 'Retry-After': '5' } };
   }
   if (claims === undefined) return refusal(401, 'invalid_token');
-  if (scope !== undefined && !(claims.scope ?? '').split(' ').includes(scope)) {
+  const hasScope = scope === undefined || (claims.scope ?? '').split(' ').includes(scope);
+  if (!hasScope && !(claims.roles ?? []).includes(orRole)) {
     return refusal(403, 'insufficient_scope', `, scope="${scope}"`);
   }
   return { claims };

@@ -7,17 +7,19 @@ import { readSettings } from './settings.js';
 const settings = readSettings();
 const readToken = await createTokenReader(settings);
 
-/** Lets requests pass that bear a token for this API and, if one is named, with that scope. */
-const requireToken = (wantedScope) => async (context, next) => {
-  const { claims, status, error, headers } = await authorize(context.req, readToken, wantedScope);
-  if (claims !== undefined) {
-    context.state.token = claims;
-    return next();
-  }
-  context.status = status;
-  context.set(headers);
-  context.body = { error };
-};
+/** Lets requests pass that bear a token for this API, with what is wanted of it. */
+const requireToken =
+  (wanted = {}) =>
+  async (context, next) => {
+    const { claims, status, error, headers } = await authorize(context.req, readToken, wanted, context.ip);
+    if (claims !== undefined) {
+      context.state.token = claims;
+      return next();
+    }
+    context.status = status;
+    context.set(headers);
+    context.body = { error };
+  };
 
 const router = new Router();
 
@@ -26,7 +28,7 @@ router.get('/profile', requireToken(), (context) => {
   context.body = { sub: sub ?? client_id, client_id, scope };
 });
 
-router.get('/admin', requireToken('admin'), (context) => {
+router.get('/admin', requireToken({ scope: 'admin', orRole: 'admin' }), (context) => {
   context.body = { message: `${context.state.token.client_id} may administer` };
 });
 

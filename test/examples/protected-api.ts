@@ -1,4 +1,6 @@
 import { generateKeyPair, SignJWT } from 'jose';
+import type { ApiKeyOwner } from '../../src/api-keys/index.ts';
+import { createTestApiKey } from '../harness/api-keys.ts';
 import { makeProofKeyPair, proofOf, requestWithProof } from '../harness/dpop.ts';
 import {
   createServiceClient,
@@ -20,6 +22,15 @@ const DEFAULT_TTL_SECONDS = 600;
 type Format = 'jwt' | 'opaque';
 type TokenOptions = { scope?: string; audience?: string; ttlSeconds?: number };
 
+type ApiKeyInHand = Readonly<{
+  /** As it is sent. */
+  key: string;
+  clientId: string;
+  ownerId: string;
+  /** On this server, as by the command line. */
+  revoke(): Promise<void>;
+}>;
+
 /** A real server with an API in it, and whoever calls that API. */
 export type ProtectedApi = Readonly<{
   issuer: string;
@@ -37,6 +48,15 @@ export type ProtectedApi = Readonly<{
   serviceToken(format: Format, options?: TokenOptions): Promise<string>;
   /** Of a person, who allowed it to the app. The ID token comes along. */
   personTokens(format: Format, scope?: string): Promise<Tokens & { id_token: string }>;
+  /** Gives that person roles. @param roles none: takes all away */
+  setRoles(roles: readonly string[]): Promise<void>;
+  /** Of the service, or of the person where it is to be theirs. */
+  apiKey(options?: {
+    scope?: string;
+    audience?: string;
+    allowedAddresses?: string[];
+    isPersons?: boolean;
+  }): Promise<ApiKeyInHand>;
   /** Bound to a key that whoever sends it would have to prove (RFC 9449). */
   boundToken(format: Format): Promise<string>;
   /** Signs claims with the key that the server itself signs with. */
@@ -110,6 +130,28 @@ export async function startProtectedApi(): Promise<ProtectedApi> {
         });
         return { ...tokens, id_token: tokens.id_token ?? '' };
       }),
+    async setRoles(roles) {
+      await domains.accounts.setRoles(person.account.id, roles);
+    },
+    async apiKey(options = {}) {
+      const owner: ApiKeyOwner = options.isPersons
+        ? { kind: 'account', accountId: person.account.id }
+        : { kind: 'client', clientId: service.id };
+      const { apiKey, key, id } = await createTestApiKey(domains, {
+        owner,
+        scopes: [options.scope ?? READ_SCOPE],
+        apis: [options.audience ?? audience],
+        allowedAddresses: options.allowedAddresses ?? [],
+      });
+      return {
+        key,
+        clientId: id,
+        ownerId: owner.kind === 'account' ? owner.accountId : owner.clientId,
+        async revoke() {
+          await domains.apiKeys.revoke(apiKey.id);
+        },
+      };
+    },
     boundToken: (format) =>
       issueIn(format, {}, async () => {
         const keys = await makeProofKeyPair();

@@ -30,13 +30,14 @@ const PATIENCE_MS = 5_000;
  *
  * - `GET /profile` answers any valid token with JSON: `sub` of the token (its client's id where it has none), `client_id` and
  *   `scope`.
- * - `GET /admin` answers one that has the scope `admin` with 200, and others with 403 and the challenge
- *   `Bearer error="insufficient_scope"`.
+ * - `GET /admin` answers one that has the scope or the role (claim `roles`) `admin` with 200, and others with 403 and the
+ *   challenge `Bearer error="insufficient_scope"`.
  * - Without a token: 401 and the challenge `Bearer` without an `error` (RFC 6750, section 3.1). A token in the query counts
  *   for nothing. Two Authorization headers are refused by 400 `invalid_request` or 401 `invalid_token`, bad tokens by 401 and
  *   `Bearer error="invalid_token"`.
- * - What has the form of a JWT is verified by the issuer's keys, everything else is introspected. Answers, negative ones too,
- *   are held for `INTROSPECTION_CACHE_SECONDS`, never beyond the token's `exp`.
+ * - What has the form of a JWT is verified by the issuer's keys, everything else is introspected: of an API key (`tsk_…`) with
+ *   the address that it was sent from, as `ip_address`. Answers, negative ones too, are held for
+ *   `INTROSPECTION_CACHE_SECONDS`, never beyond the token's `exp`.
  * - Where the issuer can't be asked the answer is of the 500s: no verdict.
  */
 export function resourceServerContract(example: Example): void {
@@ -98,6 +99,38 @@ export function resourceServerContract(example: Example): void {
         expect((await ask('/admin', await api.serviceToken(format, { scope: ADMIN_SCOPE }))).status).toBe(200);
       });
 
+      test('an API key opens /profile, which tells whose it is', async () => {
+        for (const isPersons of [false, true]) {
+          const { key, clientId, ownerId } = await api.apiKey({ isPersons });
+          expect(await profile(key)).toMatchObject({
+            status: 200,
+            body: { sub: ownerId, client_id: clientId, scope: READ_SCOPE },
+          });
+        }
+      });
+
+      test('/admin wants the scope of an API key, and says so', async () => {
+        const refused = await ask('/admin', (await api.apiKey()).key);
+        expect(refused).toMatchObject({ status: 403, challenge: { scheme: 'Bearer', error: 'insufficient_scope' } });
+        expect((await ask('/admin', (await api.apiKey({ scope: ADMIN_SCOPE })).key)).status).toBe(200);
+      });
+
+      test('an API key that is bound to addresses opens it from these alone', async () => {
+        const { key: near } = await api.apiKey({ allowedAddresses: ['127.0.0.0/8'] });
+        const { key: far } = await api.apiKey({ allowedAddresses: ['192.0.2.0/24'] });
+        expect((await profile(near)).status).toBe(200);
+        expect((await profile(far)).status).toBe(401);
+      });
+
+      test.each(['jwt', 'opaque'] as const)('a role does for /admin what the scope does: %s', async (format) => {
+        await api.setRoles(['auditor', 'administrator']);
+        expect((await ask('/admin', (await api.personTokens(format)).access_token)).status).toBe(403);
+        await api.setRoles(['admin']);
+        expect((await ask('/admin', (await api.personTokens(format)).access_token)).status).toBe(200);
+        await api.setRoles([]);
+        expect((await ask('/admin', (await api.personTokens(format)).access_token)).status).toBe(403);
+      });
+
       test.each(['/profile', '/admin'])('without a token the answer is a bare challenge: %s', async (path) => {
         const { status, challenge } = await ask(path, undefined);
         expect({ status, challenge }).toEqual({ status: 401, challenge: { scheme: 'Bearer' } });
@@ -146,6 +179,10 @@ export function resourceServerContract(example: Example): void {
         ['for another API', () => api.serviceToken('opaque', { audience: api.otherAudience })],
         ['bound to a key, without a proof of it', () => api.boundToken('opaque')],
         ['revoked', () => revokedToken('opaque')],
+        ['an API key with a wrong secret', async () => `${(await api.apiKey()).key.slice(0, -1)}~`],
+        [async () => (await api.apiKey()).key.slice(0, 22) + (await api.apiKey()).key.slice(22)],
+        ['an API key for another API', async () => (await api.apiKey({ audience: api.otherAudience })).key],
+        ['an API key that was revoked', () => revokedKey()],
         ['a JWT in two parts', () => jwt.split('.').slice(0, 2).join('.')],
         ['a JWT in four parts', () => `${jwt}.AAAA`],
       ])('a token is refused that is %s', async (_fault, make) => {
@@ -192,6 +229,12 @@ export function resourceServerContract(example: Example): void {
         TEST_LIMIT_MS,
       );
 
+      async function revokedKey(): Promise<string> {
+        const { key, revoke: revokeKey } = await api.apiKey();
+        await revokeKey();
+        return key;
+      }
+
       async function revokedToken(format: 'jwt' | 'opaque'): Promise<string> {
         const token = await api.serviceToken(format);
         expect((await revoke(api.issuer, api.service, token)).status).toBe(200);
@@ -219,6 +262,14 @@ export function resourceServerContract(example: Example): void {
           expect((await profile(token)).challenge.error).toBe('invalid_token');
         },
       );
+
+      test('so is a revoked API key', async () => {
+        const { key, revoke: revokeKey } = await api.apiKey();
+        expect((await profile(key)).status).toBe(200);
+        await revokeKey();
+        await until('the key is refused', () => isRefused(key), SHORT_CACHE_SECONDS * 1_000 + PATIENCE_MS);
+        expect((await profile(key)).challenge.error).toBe('invalid_token');
+      });
 
       test('a JWT is verified before anybody is asked', async () => {
         const jwt = await api.serviceToken('jwt');
