@@ -1,6 +1,6 @@
 import { type Adapter, type AdapterFactory, type AdapterPayload, errors, Provider } from 'oidc-provider';
-import type { Audit } from '../audit/index.ts';
 import { parseApiKey } from '../api-keys/index.ts';
+import type { Audit } from '../audit/index.ts';
 import type { Clients } from '../clients/index.ts';
 import type { DeviceLimits } from '../limits/index.ts';
 import type { ArtifactKind, ArtifactPayload, ArtifactStore } from '../tokens/index.ts';
@@ -56,7 +56,8 @@ function artifactAdapter(store: ArtifactStore, kind: ArtifactKind): Adapter {
     upsert: (id, payload, ttlSeconds) =>
       failClosed(() => store.upsert(kind, id, payload as ArtifactPayload, ttlSeconds)),
     // An API key is no artifact, and is introspected as often as any.
-    find: async (id) => (parseApiKey(id) === undefined ? failClosed(() => viewOf(store).find(kind, id) as Found) : undefined),
+    find: async (id) =>
+      parseApiKey(id) === undefined ? failClosed(() => viewOf(store).find(kind, id) as Found) : undefined,
     findByUid: (uid) => failClosed(() => viewOf(store).findByUid(uid) as Found),
     findByUserCode: (code) => failClosed(() => store.findByUserCode(code) as Found),
     async destroy(id) {

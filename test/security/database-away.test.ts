@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { createTestApiKey, type TestApiKey } from '../harness/api-keys.ts';
 import { asSuperuser } from '../harness/database.ts';
 import {
   askForCodes,
@@ -13,6 +14,7 @@ import { authorizationRequest, codeFor } from '../harness/flows.ts';
 import { recordingLogger } from '../harness/loggers.ts';
 import { errorOnPage, Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
+import { exchange, TOKEN_EXCHANGE } from '../harness/token-exchange.ts';
 import {
   type Answer,
   clientCredentials,
@@ -33,6 +35,7 @@ let server: TestServer;
 let databaseName: string;
 let client: TestClient;
 let tokens: { access: string; refresh: string; jwt: string; ownJwt: string };
+let apiKey: TestApiKey;
 let left: { code: string; verifier: string };
 let device: DeviceCodes;
 let person: Person;
@@ -50,7 +53,7 @@ beforeEach(async () => {
   const scope = api.scopes.map((known) => known.scope).join(' ');
   client = await createTestClient(domains, {
     metadata: {
-      grant_types: ['authorization_code', 'refresh_token', 'client_credentials', DEVICE_CODE_GRANT],
+      grant_types: ['authorization_code', 'refresh_token', 'client_credentials', DEVICE_CODE_GRANT, TOKEN_EXCHANGE],
       scope: `openid offline_access ${scope}`,
     },
   });
@@ -69,6 +72,10 @@ beforeEach(async () => {
     jwt: String(jwt.access_token),
     ownJwt: await serviceToken(issuer, client, { scope }),
   };
+  apiKey = await createTestApiKey(domains, {
+    owner: { kind: 'client', clientId: client.id },
+    scopes: scope.split(' '),
+  });
   left = await codeFor(issuer, client, credentials, { person });
   device = await askForCodes(issuer, client);
   expect(await isActive(issuer, client, tokens.jwt)).toBe(true);
@@ -99,7 +106,13 @@ const requests = (): Record<string, () => Promise<Answer>> => {
     'revocation of a person’s JWT': () => revoke(issuer, client, tokens.jwt),
     'revocation of a client’s JWT': () => revoke(issuer, client, tokens.ownJwt),
     'revocation of nothing known': () => revoke(issuer, client, 'x'.repeat(43)),
+    'introspection of an API key': () => introspect(issuer, client, apiKey.key),
+    'revocation of an API key': () => revoke(issuer, client, apiKey.key),
+    'a token by API key': () => clientCredentials(issuer, apiKey),
     userinfo: () => userinfo(issuer, tokens.access),
+    'exchange of an opaque token': () => exchange(issuer, client, tokens.access),
+    'exchange of a JWT': () => exchange(issuer, client, tokens.jwt),
+    'exchange of nothing known': () => exchange(issuer, client, 'x'.repeat(43)),
     'a poll of a device': () => poll(issuer, client, device.device_code),
     'a device that begins': () => post(`${issuer}/device_authorization`, client, { scope: 'openid' }),
     'a client that is not remembered': () => introspect(issuer, { id: 'unheard-of', secret: 'x' }, tokens.access),
@@ -118,21 +131,22 @@ describe('while the database is away', () => {
     }
   });
 
-  test('a client’s own JWT, of which nothing is stored, is called neither within a second', async () => {
+  test.each<[string, () => string]>([
+    ['a client’s own JWT, of which nothing is stored,', () => tokens.ownJwt],
+    ['an API key that was asked for a moment ago', () => apiKey.key],
+  ])('%s is called neither within a second', async (_, current) => {
     const { issuer } = server;
-    expect(await isActive(issuer, client, tokens.ownJwt)).toBe(true);
+    const value = current();
+    expect(await isActive(issuer, client, value)).toBe(true);
     await takeAway();
     await until(
       'it is no longer answered',
-      async () => (await introspect(issuer, client, tokens.ownJwt)).status === 503,
+      async () => (await introspect(issuer, client, value)).status === 503,
       SEEN_WITHIN_MS,
     );
-    expectUnavailable(await introspect(issuer, client, tokens.ownJwt), 'introspection of a client’s JWT');
+    expectUnavailable(await introspect(issuer, client, value), 'introspection');
     await restore();
-    await until(
-      'it is alive again',
-      async () => (await introspect(issuer, client, tokens.ownJwt)).body.active === true,
-    );
+    await until('it is alive again', async () => (await introspect(issuer, client, value)).body.active === true);
   });
 
   test('a JWT whose revocation could not be written is alive afterwards, and can be revoked then', async () => {
