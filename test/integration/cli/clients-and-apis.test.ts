@@ -183,6 +183,55 @@ test('a client is answered as registered, and its secret is printed when it is m
   expect(listed.stdout).toMatch(new RegExp(`^${id} +Store +client_secret_post +authorization_code refresh_token`, 'm'));
 });
 
+test('a client’s roles, lifetime and scopes at an API are set, kept, replaced and taken away', async () => {
+  const { api, read, write } = ordersApi();
+  const { api: second } = ordersApi();
+  for (const id of [api, second])
+    await tessera.json(['api', 'create', '--id', id, '--scope', `${read} ${write}`, '--format', 'jwt']);
+  const id = `c-${randomUUID()}`;
+  const grants = ['--grant', 'client_credentials', '--scope', `${read} ${write}`];
+  const created = await tessera.json(
+    ['client', 'create', '--id', id, ...grants, '--role', 'worker', '--role', 'batch'].concat([
+      '--access-token-ttl',
+      '60',
+      '--api',
+      `${api} ${read}`,
+      '--api',
+      second,
+    ]),
+  );
+  expect(created).toMatchObject({
+    roles: ['worker', 'batch'],
+    access_token_ttl_seconds: 60,
+    apis: [api, second].sort(),
+    api_scopes: { [api]: [read] },
+  });
+  const renamed = await tessera.json(['client', 'update', id, '--name', 'Worker']);
+  expect(renamed).toMatchObject({
+    roles: ['worker', 'batch'],
+    access_token_ttl_seconds: 60,
+    api_scopes: { [api]: [read] },
+  });
+  const changed = await tessera.json(['client', 'update', id, '--role', 'foreman', '--api', `${second} ${write}`]);
+  expect(changed).toMatchObject({ roles: ['foreman'], apis: [second], api_scopes: { [second]: [write] } });
+  const without = await tessera.json(['client', 'update', id, '--no-role', '--no-access-token-ttl', '--api', second]);
+  expect(without).toMatchObject({ roles: [], apis: [second] });
+  for (const member of ['access_token_ttl_seconds', 'api_scopes']) expect(without).not.toHaveProperty(member);
+
+  for (const [flags, reason] of [
+    [['--role', 'two words'], /^error: roles: wants roles of 1 to 64/],
+    [['--access-token-ttl', '29'], /^error: access_token_ttl_seconds: wants whole seconds from 30 to 86400/],
+    [['--api', `${second} other`], /^error: api_scopes: other is not among its scopes/],
+  ] as const) {
+    const refused = await tessera.run(['client', 'update', id, ...flags]);
+    expect(refused).toMatchObject({ exitCode: 1, stdout: '', stderr: expect.stringMatching(reason) });
+  }
+  const events = await tessera.domains.audit.tail({ limit: 100, types: ['client.roles_set'] });
+  expect(events.filter(({ clientId }) => clientId === id).map(({ details }) => details.roles)).toEqual(
+    expect.arrayContaining([['worker', 'batch'], ['foreman'], []]),
+  );
+});
+
 test('a client that is deleted leaves no token behind', async () => {
   const id = randomUUID();
   const { clients, artifacts, audit } = tessera.domains;

@@ -65,6 +65,31 @@ test('a person is created with a password from standard input, and found by addr
   });
 });
 
+test('a person’s roles are given, set in the place of those before, and taken away', async () => {
+  const email = `${randomUUID()}@example.com`;
+  const create = ['user', 'create', '--email', email, '--role', 'admin', '--role', 'auditor', '--password-stdin'];
+  const { id, roles } = await tessera.json(create, `${PASSWORD}\n`);
+  expect(roles).toEqual(['admin', 'auditor']);
+  expect(await tessera.json(['user', 'set-roles', email, '--role', 'reader'])).toMatchObject({ id, roles: ['reader'] });
+  expect(await tessera.json(['user', 'show', email])).toMatchObject({ roles: ['reader'] });
+  expect(await tessera.json(['user', 'set-roles', email])).toMatchObject({ id, roles: [] });
+  expect(await tessera.run(['user', 'set-roles', email, '--role', 'site admin'])).toMatchObject({
+    exitCode: 1,
+    stdout: '',
+    stderr: expect.stringMatching(/^error: roles wants roles of 1 to 64 printable ASCII characters/),
+  });
+  const events = await tessera.domains.audit.tail({ limit: 100, types: ['account.roles_set'] });
+  expect(
+    events.filter(({ accountId }) => accountId === id).map(({ details, actor }) => [details.roles, actor]),
+  ).toEqual(
+    expect.arrayContaining([
+      [['admin', 'auditor'], { kind: 'operator' }],
+      [['reader'], { kind: 'operator' }],
+      [[], { kind: 'operator' }],
+    ]),
+  );
+});
+
 test('a person whose password was set anew is signed out everywhere', async () => {
   const account = await createAccount();
   const held = await signIn(account.id);

@@ -1,5 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { createRemoteJWKSet, decodeProtectedHeader, exportJWK, generateKeyPair, jwtVerify, SignJWT } from 'jose';
+import {
+  createRemoteJWKSet,
+  decodeJwt,
+  decodeProtectedHeader,
+  exportJWK,
+  generateKeyPair,
+  jwtVerify,
+  SignJWT,
+} from 'jose';
 import { createServiceClient, createTestApi, createTestClient, unique } from '../../harness/factories.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { clientCredentials, introspect, isActive, post, serviceToken } from '../../harness/token-requests.ts';
@@ -204,6 +212,29 @@ describe('APIs', () => {
     });
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({ error: 'invalid_target' });
+  });
+
+  test.each([
+    ['urn:example:orders', 'a URN'],
+    ['https://api.example.com', 'an origin'],
+    ['https://api.example.com/v1/orders?tenant=1', 'an address with path and query'],
+    ['com.example.api:/orders', 'a private scheme'],
+  ])('are named by any absolute URI, compared as it stands: %s', async (identifier) => {
+    const { api, service, read } = await serviceWithApi({
+      identifier: `${identifier}${unique('-')}`,
+      tokenFormat: 'jwt',
+    });
+    const token = await serviceToken(server.issuer, service, { resource: api.identifier });
+    expect(decodeJwt(token)).toMatchObject({ aud: api.identifier, scope: expect.stringContaining(read) });
+    for (const resource of [
+      `${api.identifier}/`,
+      api.identifier.toUpperCase(),
+      `${api.identifier}#`,
+      `//${identifier}`,
+    ]) {
+      const { status, body } = await clientCredentials(server.issuer, service, { resource });
+      expect({ resource, status, error: body.error }).toEqual({ resource, status: 400, error: 'invalid_target' });
+    }
   });
 
   test('are usable right after they were registered, and their lifetime is the token’s', async () => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { calculateJwkThumbprint, exportJWK } from 'jose';
+import { calculateJwkThumbprint, decodeJwt, exportJWK } from 'jose';
 import * as oidc from 'openid-client';
 import { makeProofKeyPair, type ProofKeyPair, proofOf, requestWithProof } from '../../harness/dpop.ts';
 import {
@@ -14,7 +14,7 @@ import { authorize } from '../../harness/flows.ts';
 import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { advanceServerSecrets } from '../../harness/server-secret-time.ts';
-import { introspect } from '../../harness/token-requests.ts';
+import { clientCredentials, introspect } from '../../harness/token-requests.ts';
 import { SEEN_WITHIN_MS, until } from '../../harness/until.ts';
 
 let first: TestServer;
@@ -148,6 +148,30 @@ describe('a proof', () => {
     for (const proof of proofs) {
       expect(await request(first, client, proof)).toMatchObject({ status: 400, body: { error: 'invalid_dpop_proof' } });
     }
+  });
+});
+
+describe('a service that is registered for bound tokens', () => {
+  test('gets none without a proof', async () => {
+    const api = await createTestApi(first.domains);
+    const client = await createServiceClient(first.domains, api.scopes[0]?.scope ?? '', {
+      metadata: { dpop_bound_access_tokens: true },
+    });
+    expect(await clientCredentials(first.issuer, client)).toMatchObject({
+      status: 400,
+      body: { error: 'invalid_grant' },
+    });
+    const keys = await makeProofKeyPair();
+    const proof = await proofFor(keys, { nonce: await nonceOf(first, client, keys) });
+    expect(await request(first, client, proof)).toMatchObject({ status: 200, body: { token_type: 'DPoP' } });
+  });
+
+  test('is told the key in the very JWT', async () => {
+    const client = await service('jwt');
+    const keys = await makeProofKeyPair();
+    const proof = await proofFor(keys, { nonce: await nonceOf(first, client, keys) });
+    const { body } = await request(first, client, proof);
+    expect(decodeJwt(String(body.access_token)).cnf).toEqual({ jkt: await thumbprintOf(keys) });
   });
 });
 
