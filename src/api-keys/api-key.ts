@@ -2,7 +2,7 @@
 export type ApiKeyOwner = Readonly<{ kind: 'account'; accountId: string } | { kind: 'client'; clientId: string }>;
 
 /** So many requests in each window of `windowSeconds`. Windows are aligned to the epoch, so that all nodes have the same. */
-export type ApiKeyQuota = Readonly<{ requests: number; windowSeconds: number }>;
+type ApiKeyQuota = Readonly<{ requests: number; windowSeconds: number }>;
 
 /** A key without its secret. Objects that are handed out are frozen: they are shared by all who ask. */
 export type ApiKey = Readonly<{

@@ -20,7 +20,7 @@ export type UseMeter = Readonly<{
   counts(): UseCounts;
 }>;
 
-export type UseOutcome = 'allowed' | Extract<ApiKeyVerdict, { ok: false }>['reason'];
+type UseOutcome = 'allowed' | Extract<ApiKeyVerdict, { ok: false }>['reason'];
 export type UseCounts = Readonly<Record<UseOutcome, number>>;
 
 /** What this process knows of one key's limits. */
