@@ -61,6 +61,8 @@ export type CertificateRequest = {
   usage?: 'client' | 'server';
   validFrom?: Date;
   validUntil?: Date;
+  /** Absent: a new one on P-256. */
+  keyPair?: { publicKey: KeyObject; privateKey: KeyObject };
 };
 
 export function attribute(type: string, text: string): AttributeTypeAndValue {
@@ -74,7 +76,7 @@ export function subjectOf(...attributes: readonly AttributeTypeAndValue[]): Subj
 
 export function createCertificate(request: CertificateRequest = {}): TestCertificate {
   const { issuer, isAuthority = false, usage = 'client' } = request;
-  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const { publicKey, privateKey } = request.keyPair ?? generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const subject = toName(request.subject ?? subjectOf(attribute(OID.CN, `test ${randomBytes(6).toString('hex')}`)));
   const { alternativeNames = [] } = request;
   const signature = new AlgorithmIdentifier({ algorithm: ECDSA_WITH_SHA256 });
