@@ -31,6 +31,9 @@ export const ENDPOINTS = {
   '/token': {
     methods: ['POST'],
     parameters: [
+      'actor_token',
+      'actor_token_type',
+      'audience',
       'client_assertion',
       'client_assertion_type',
       'client_id',
@@ -41,8 +44,11 @@ export const ENDPOINTS = {
       'grant_type',
       'redirect_uri',
       'refresh_token',
+      'requested_token_type',
       'resource',
       'scope',
+      'subject_token',
+      'subject_token_type',
     ],
   },
   '/device_authorization': {

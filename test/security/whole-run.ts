@@ -14,6 +14,7 @@ import {
 import { authorizationRequest, authorize, codeFor } from '../harness/flows.ts';
 import { Person } from '../harness/person.ts';
 import type { TestServer } from '../harness/server.ts';
+import { exchange, TOKEN_EXCHANGE } from '../harness/token-exchange.ts';
 import { introspect, post, redeem, refresh, revoke, serviceToken, userinfo } from '../harness/token-requests.ts';
 
 /** A name for each secret, so that a finding says which one leaked and never prints it. */
@@ -124,6 +125,23 @@ export async function runEverything(server: TestServer): Promise<WholeRun> {
   await apiKeys(server, { accountId: account.id, service, apis: [jwtApi, opaqueApi] }, keep);
 
   await devices(server, person, credentials, keep);
+
+  // A service that takes a person along, from one format to the other.
+  const gateway = await createServiceClient(domains, `${scopesOf(jwtApi)} ${scopesOf(opaqueApi)}`, {
+    mayIntrospectAny: true,
+    metadata: { grant_types: ['client_credentials', TOKEN_EXCHANGE] },
+  });
+  keep('gateway secret', gateway.secret);
+  const ofGateway = keep('token of a gateway', await serviceToken(issuer, gateway, { resource: opaqueApi.identifier }));
+  for (const [subject, resource] of [
+    [ofGateway, opaqueApi.identifier],
+    [jwt, jwtApi.identifier],
+  ] as const) {
+    const { body } = await exchange(issuer, gateway, subject, { resource });
+    const exchanged = keep(`exchanged token for ${resource}`, body.access_token);
+    const again = await exchange(issuer, gateway, exchanged, { resource });
+    keep(`token for ${resource} that was exchanged again`, again.body.access_token);
+  }
 
   // Left pending: a sign-out that waits for its button, a sign-in that waits for its password.
   await person.open(`${issuer}/logout?${new URLSearchParams({ id_token_hint: idToken, client_id: client.id })}`);
