@@ -4,3 +4,4 @@ import { walkthrough } from './walkthrough.ts';
 
 resourceServerContract(nodeExample('express'));
 walkthrough('examples/express/README.md');
+walkthrough('docs/guides/express.md');

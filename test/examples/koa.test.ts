@@ -4,3 +4,4 @@ import { walkthrough } from './walkthrough.ts';
 
 resourceServerContract(nodeExample('koa'));
 walkthrough('examples/koa/README.md');
+walkthrough('docs/guides/koa.md');

@@ -1,4 +1,4 @@
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
@@ -55,18 +55,6 @@ export function walkthrough(path: string): void {
     },
     LIMIT_MS,
   );
-}
-
-/** What the guide has a reader save are the files of the example, so that neither says what the other one doesn't. */
-export function guideShowsTheExample(name: string): void {
-  test(`docs/guides/${name}.md shows examples/${name} whole`, () => {
-    const shown = blocksIn(readDocument(`docs/guides/${name}.md`)).filter(({ mark }) => mark.startsWith(SAVED));
-    const files = readdirSync(join(CHECKOUT, 'examples', name)).filter((file) => file.endsWith('.js'));
-    expect(shown.map(({ mark }) => mark.slice(SAVED.length)).sort()).toEqual(files.sort());
-    for (const { mark, body } of shown) {
-      expect(`${body}\n`).toBe(readDocument(`examples/${name}/${mark.slice(SAVED.length)}`));
-    }
-  });
 }
 
 function commandOf({ mark, body }: Block, port: string): string {
