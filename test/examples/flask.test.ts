@@ -1,4 +1,5 @@
 import { resourceServerContract } from './resource-server-contract.ts';
+import { walkthrough } from './walkthrough.ts';
 
 resourceServerContract({
   name: 'flask',
@@ -8,3 +9,5 @@ resourceServerContract({
   ],
   command: ['.venv/bin/gunicorn', 'app:app'],
 });
+walkthrough('examples/flask/README.md');
+walkthrough('docs/guides/flask.md');

@@ -80,6 +80,8 @@ final class CachedIntrospection implements OpaqueTokenIntrospector {
         List<String> scopes = token.getScopes();
         List<String> roles = token.getClaimAsStringList("roles");
         return new OAuth2IntrospectionAuthenticatedPrincipal(
+                // A client that acts for itself is its own subject.
+                token.getSubject() == null ? token.getClientId() : token.getSubject(),
                 token.getClaims(),
                 Authorities.of(scopes == null ? List.of() : scopes, roles == null ? List.of() : roles));
     }

@@ -1,5 +1,6 @@
 package com.example.notes;
 
+import com.fasterxml.jackson.annotation.JsonProperty;
 import java.util.Collection;
 import java.util.Map;
 import java.util.stream.Collectors;
@@ -8,21 +9,23 @@ import org.springframework.security.oauth2.server.resource.authentication.Abstra
 import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.RestController;
 
-/** The API itself. Who may call what is in {@link SecurityConfiguration}. */
+/** The API itself. Who may call what is in {@link AccessRules}. */
 @RestController
 class NotesController {
+    record Profile(String sub, @JsonProperty("client_id") String clientId, String scope) {}
+
+    record Message(String message) {}
+
     /** @return who acts: a person, or the client for itself */
     @GetMapping("/profile")
-    Map<String, Object> profile(
-            @CurrentSecurityContext(expression = "authentication") AbstractOAuth2TokenAuthenticationToken<?> caller) {
+    Profile profile(@CurrentSecurityContext(expression = "authentication") AbstractOAuth2TokenAuthenticationToken<?> caller) {
         Map<String, Object> token = caller.getTokenAttributes();
-        Object client = token.get("client_id");
-        return Map.of("sub", token.getOrDefault("sub", client), "client_id", client, "scope", scopeOf(token));
+        return new Profile(caller.getName(), token.get("client_id").toString(), scopeOf(token));
     }
 
     @GetMapping("/admin")
-    Map<String, Object> admin() {
-        return Map.of("message", "You may administer this.");
+    Message admin() {
+        return new Message("You may administer this.");
     }
 
     /** Words with spaces between them, as in a JWT; of an introspected token Spring has made a list. */
