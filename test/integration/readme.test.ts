@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -17,6 +17,9 @@ import { until } from '../harness/until.ts';
 const README_ISSUER = 'http://localhost:3000';
 const README_APP_PORT = '4000';
 const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/architecture.md', 'docs/operations.md'];
+const GUIDES = globSync(['docs/{api-keys,choosing-tokens}.md', 'docs/guides/*.md', 'examples/*/README.md'], {
+  cwd: CHECKOUT,
+});
 
 const readme = readDocument('README.md');
 
@@ -159,16 +162,32 @@ describe('the README', () => {
 
 describe('the documents', () => {
   test.each(DOCUMENTS)('every file that %s names is there', (document) => {
-    const markdown = readDocument(document);
-    const links = [...markdown.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, path = '']) =>
-      join(dirname(document), path),
-    );
-    const named = [...markdown.matchAll(/`((?:src|config|migrations|test|views|docs|deploy)\/[\w./-]+)`/g)].map(
-      ([, path = '']) => path,
-    );
-    expect([...links, ...named].filter((path) => !existsSync(join(CHECKOUT, path)))).toEqual([]);
+    const named = [
+      ...readDocument(document).matchAll(/`((?:src|config|migrations|test|views|docs|deploy)\/[\w./-]+)`/g),
+    ].map(([, path = '']) => path);
+    expect(named.filter((path) => !existsSync(join(CHECKOUT, path)))).toEqual([]);
+  });
+
+  test.each([...DOCUMENTS, ...GUIDES])('every link of %s leads to something', (document) => {
+    const links = [...readDocument(document).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)];
+    const broken = links.filter(([, path = '', anchor]) => {
+      const target = path === '' ? document : join(dirname(document), path);
+      if (!existsSync(join(CHECKOUT, target))) return true;
+      return anchor !== undefined && !anchorsIn(readDocument(target)).includes(anchor);
+    });
+    expect(broken.map(([link]) => link)).toEqual([]);
   });
 });
+
+/** What a heading is called by in links, as GitHub makes it. */
+function anchorsIn(markdown: string): string[] {
+  return [...markdown.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
+    title
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
 
 type Setting = { name: string; value: string };
 
