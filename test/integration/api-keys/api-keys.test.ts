@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
 import { isLive, parseApiKey } from '../../../src/api-keys/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { SEEN_WITHIN_MS, until } from '../../harness/until.ts';
@@ -147,6 +148,10 @@ describe('rolling', () => {
     const { id, secret } = await createKey(node, clientId);
     await node.apiKeys.roll(id, { overlapSeconds: 0 });
     expect(await node.apiKeys.verify(id, secret)).toBe(false);
+    // Wherever a clock is behind, too.
+    const behind = openNode(testDatabase);
+    behind.clock.now -= 60_000;
+    expect(await behind.apiKeys.verify(id, secret)).toBe(false);
   });
 
   test('overlaps for a day unless told, and twice within it ends the oldest', async () => {
@@ -163,11 +168,26 @@ describe('rolling', () => {
     }
   });
 
-  test('many times at once leaves two of the secrets live', async () => {
-    const { id } = await createKey(node, clientId);
-    const rolled = await Promise.all(Array.from({ length: 5 }, () => node.apiKeys.roll(id)));
+  test('several times at once leaves two of the secrets live, and the one from before is dead', async () => {
+    const { id, secret } = await createKey(node, clientId);
+    const { knex } = testDatabase.database;
+    const holder = new pg.Client({ connectionString: testDatabase.url });
+    await holder.connect();
+    await holder.query('begin');
+    await holder.query('select from api_keys where id = $1 for update', [id]);
+    const rolling = Promise.all(Array.from({ length: 3 }, () => node.apiKeys.roll(id)));
+    await until('all of them wait', async () => {
+      const { rows } = await knex.raw<{ rows: unknown[] }>(
+        `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+      );
+      return rows.length === 3;
+    });
+    await holder.query('commit');
+    await holder.end();
+    const rolled = await rolling;
     const live = await Promise.all(rolled.map((each) => node.apiKeys.verify(id, each.ok ? each.key.slice(-49) : '')));
     expect(live.filter(Boolean)).toHaveLength(2);
+    expect(await node.apiKeys.verify(id, secret)).toBe(false);
   });
 
   test.each([-1, 0.5, 30 * 24 * 3_600 + 1, Number.NaN])(
@@ -226,7 +246,7 @@ describe('a change', () => {
 test('keys are listed by owner and page, in the order of their ids', async () => {
   const owner = { kind: 'account', accountId: await insertAccount(testDatabase) } as const;
   const made = [];
-  for (let i = 0; i < 3; i += 1) {
+  for (let i = 0; i < 6; i += 1) {
     const created = await node.apiKeys.create({ name: `key ${i}`, owner, scopes: [SCOPE], apis: [API] });
     made.push(created.ok ? created.apiKey.id : '');
   }
@@ -234,7 +254,7 @@ test('keys are listed by owner and page, in the order of their ids', async () =>
   const inOrder = [...made].sort();
   expect(await ids({})).toEqual(inOrder);
   expect(await ids({ limit: 2 })).toEqual(inOrder.slice(0, 2));
-  expect(await ids({ after: inOrder[1] })).toEqual(inOrder.slice(2));
+  expect(await ids({ after: inOrder[3] })).toEqual(inOrder.slice(4));
 });
 
 describe('within a second a node follows what another one', () => {

@@ -16,6 +16,16 @@ test('lets through one second of the rate at once, and then as much as has passe
   expect(tryAt(101)).toBeGreaterThan(0);
 });
 
+test('saves up no more than one second of the rate', () => {
+  const bucket = fullBucket(3, 0);
+  let taken = 0;
+  while (waitOf(bucket, 3, 3_600_000) === 0) {
+    takeFrom(bucket);
+    taken += 1;
+  }
+  expect(taken).toBe(3);
+});
+
 test('never lets through more than the rate and a second of it, and a clock that is set back gives nothing away', () => {
   const steps = fc.array(fc.integer({ min: -2_000, max: 2_000 }), { maxLength: 200 });
   fc.assert(

@@ -100,6 +100,14 @@ describe('a quota', () => {
     expect(allow(key)[0]).toMatchObject({ ok: false, reason: 'quota_exceeded' });
   });
 
+  test('begins at nothing in the next window, whatever was written of the one before', async () => {
+    const key = aKey({ quota });
+    allow(key, 3);
+    await meter.flush();
+    now += 60_000;
+    expect(allow(key)[0]?.quota?.remaining).toBe(2);
+  });
+
   test('of one key is nothing to another', () => {
     allow(aKey({ quota }), 3);
     expect(allow(aKey({ quota, id: 'b'.repeat(16) }))[0]?.ok).toBe(true);
@@ -214,6 +222,26 @@ describe('what is written', () => {
     expect(written.at(-1)?.[0]).toMatchObject({ used: 2, days: [{ requests: 6 }] });
   });
 
+  test('that fails while the next window has begun does not count there either', async () => {
+    const key = aKey({ quota: { requests: 10, windowSeconds: 60 } });
+    const back = answer;
+    let fail: () => void = () => undefined;
+    answer = () =>
+      new Promise((_, reject) => {
+        fail = () => reject(new Error('away'));
+      });
+    allow(key, 4);
+    const failing = meter.flush();
+    now += 60_000;
+    expect(allow(key, 2)[1]?.quota?.remaining).toBe(8);
+    fail();
+    await expect(failing).rejects.toThrow('away');
+    expect(allow(key)[0]?.quota?.remaining).toBe(7);
+    answer = back;
+    await meter.flush();
+    expect(written.at(-1)?.[0]).toMatchObject({ used: 3, lastUsedAt: now, days: [{ requests: 7 }] });
+  });
+
   test('travels in statements of a thousand keys', async () => {
     for (let i = 0; i < 2_500; i += 1) allow(aKey({ id: String(i).padStart(16, '0') }));
     await meter.flush();
@@ -238,6 +266,24 @@ describe('what is written', () => {
       allow(aKey());
       await jest.advanceTimersByTimeAsync(1_000);
       expect(written).toHaveLength(2);
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
+  test('is tried again by itself while it can not be written', async () => {
+    jest.useFakeTimers();
+    try {
+      const back = answer;
+      answer = async () => {
+        throw new Error('away');
+      };
+      allow(aKey());
+      await jest.advanceTimersByTimeAsync(3_000);
+      expect(written).toHaveLength(3);
+      answer = back;
+      await jest.advanceTimersByTimeAsync(10_000);
+      expect(written).toHaveLength(4);
     } finally {
       jest.useRealTimers();
     }
