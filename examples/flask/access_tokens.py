@@ -61,9 +61,12 @@ class AccessTokenValidator(TokenValidator):
             raise InvalidTokenError()
         return claims
 
-    def validate_token(self, token: dict, scopes, request, or_role: str | None = None) -> None:
-        """:raises InsufficientScopeError: where the token has neither the scopes nor the role that would do as well"""
-        if or_role is not None and or_role in token.get("roles", []):
+    def validate_token(self, token: dict, scopes, request, or_role: list[str] | None = None) -> None:
+        """
+        :param or_role: roles of which one does as well; ``ResourceProtector`` makes a list out of a single one
+        :raises InsufficientScopeError: where the token has neither the scopes nor such a role
+        """
+        if not set(or_role or []).isdisjoint(token.get("roles", [])):
             return
         if self.scope_insufficient(token.get("scope"), scopes):
             raise InsufficientScopeError()
