@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { launchBrowser, visit } from '../harness/browser.ts';
 import { DEVICE_CODE_GRANT } from '../harness/devices.ts';
+import { blocksIn, readDocument, SAVED } from '../harness/documents.ts';
 import { createTestAccount, createTestClient, type TestClient } from '../harness/factories.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
 import { introspect, userinfo } from '../harness/token-requests.ts';
@@ -48,9 +49,12 @@ afterAll(async () => {
   await server?.close();
 });
 
-/** The app with these arguments, as somebody runs it in a terminal. */
-function runApp(...args: string[]) {
-  const child = spawn(process.execPath, ['app.js', ...args], {
+/** The app with these arguments. */
+const runApp = (...args: string[]) => runProgram('app.js', ...args);
+
+/** One of its programs, as somebody runs it in a terminal. */
+function runProgram(...command: string[]) {
+  const child = spawn(process.execPath, command, {
     cwd: app.folder,
     env: { ...process.env, NODE_OPTIONS: '', ISSUER: server.issuer, CLIENT_ID: client.id, TOKENS_FILE: tokensFile },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -185,4 +189,40 @@ test('a command that it does not know is answered by those that it does', async 
   }
 });
 
+describe('the programs of the guide', () => {
+  const saved = (name: string) => {
+    const block = blocksIn(readDocument('docs/guides/native-app.md')).find(({ mark }) => mark === SAVED + name);
+    if (block === undefined) throw new Error(`the guide has no ${name}`);
+    const here = block.body.replaceAll('http://localhost:3000', server.issuer).replaceAll("'radio'", `'${client.id}'`);
+    writeFileSync(join(app.folder, name), here);
+  };
+  const GREETING = /Good morning, Ada Lovelace\.\n$/;
+
+  test('sign in by another device', async () => {
+    saved('radio.js');
+    const { context, page } = await visit(browser);
+    const radio = runProgram('radio.js');
+    const code = await radio.printed(/type in ([A-Z-]{9})\n/);
+    await page.goto(await radio.printed(/Open (\S+) and/));
+    await page.fill('input[name=user_code]', code);
+    await page.click('button[type=submit]');
+    await page.click('button[name=confirm]');
+    await signInAndDecide(page, 'allow');
+    expect(await page.textContent('h1')).toBe('Your device is connected');
+    expect(await radio.end()).toMatchObject({ exitCode: 0, output: expect.stringMatching(GREETING) });
+    await context.close();
+  });
+
+  test('sign in by the browser of the machine', async () => {
+    saved('radio-by-browser.js');
+    const { context, page } = await visit(browser);
+    const radio = runProgram('radio-by-browser.js');
+    await page.goto(await radio.printed(/(http:\S+authorize\S+)/));
+    await signInAndDecide(page, 'allow');
+    expect(await radio.end()).toMatchObject({ exitCode: 0, output: expect.stringMatching(GREETING) });
+    await context.close();
+  });
+});
+
 walkthrough('examples/native-app/README.md');
+walkthrough('docs/guides/native-app.md');
