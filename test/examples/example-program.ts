@@ -6,7 +6,7 @@ import { basename, join } from 'node:path';
 import { CHECKOUT, freePort } from '../harness/process.ts';
 import { until } from '../harness/until.ts';
 
-export type Command = readonly [program: string, ...args: string[]];
+type Command = readonly [program: string, ...args: string[]];
 
 export type Example = Readonly<{
   /** Its folder below examples/. */
