@@ -82,7 +82,12 @@ function isChecksumRight(id: string, secret: string): boolean {
 
 /** CRC-32 (ISO 3309, as zlib has it) of everything before it, prefix and underscores too. */
 function checksumOf(id: string, secret: string): string {
-  return toBase62(BigInt(crc32(`${PREFIX}${id}_${secret}`)), CHECKSUM_LENGTH);
+  let text = '';
+  // Of numbers and not of bigints, as it is made for every key that is presented.
+  for (let rest = crc32(`${PREFIX}${id}_${secret}`); rest > 0; rest = Math.floor(rest / ALPHABET.length)) {
+    text = `${ALPHABET[rest % ALPHABET.length]}${text}`;
+  }
+  return text.padStart(CHECKSUM_LENGTH, '0');
 }
 
 /** Most significant character first, with zeros before it. */

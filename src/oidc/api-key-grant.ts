@@ -29,7 +29,10 @@ export function limitApiKeys(sources: Sources) {
       if (caller === undefined || apiKey === undefined) throw new errors.InvalidClientAuth('client not found');
       subjects.set(context.req, ownerIdOf(apiKey.owner));
       // As the handler would, which then finds it done.
-      params.resource ??= await defaultResource(context, caller.id, undefined, { apis, clients: callers });
+      params.resource ??= await defaultResource(context, caller.id, undefined, {
+        apis,
+        clients: { find: async () => caller },
+      });
       const api = caller.apis.find((known) => known === params.resource);
       // What names no API of the key's is refused further on, and nothing is counted for a name that anybody made up.
       if (params.resource !== undefined && api === undefined) return handler(context);
