@@ -106,6 +106,7 @@ async function start(config: Config, logger: Logger, options: { isWorker: boolea
 
 function announce(config: Config, logger: Logger, server: Pick<Server, 'port' | 'metricsPort'>): void {
   logger.info(`listening on port ${server.port()} of ${config.hosts.join(' and ')}`);
+  if (config.mtls?.source.kind === 'port') logger.info(`mutual TLS on port ${config.mtls.source.port}`);
   const { host } = config.metrics;
   logger.info(`metrics on http://${isIPv6(host) ? `[${host}]` : host}:${server.metricsPort()}/metrics`);
   logger.info(`issuer ${config.issuer}`);

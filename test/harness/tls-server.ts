@@ -17,7 +17,7 @@ export type TlsFolder = Readonly<{
   /** Settings that name the files. */
   environment: Record<string, string>;
   /** Writes another certificate of the server. */
-  write(certificate: TestCertificate): void;
+  write(certificate: Pick<TestCertificate, 'cert' | 'key'>): void;
   remove(): void;
 }>;
 
