@@ -89,6 +89,7 @@ describe('use', () => {
     }
     await node.apiKeys.flush();
     node.clock.now += 398 * DAY_MS;
+    expect(await node.apiKeys.sweep(1)).toBe(1);
     await until('nothing is left to remove', async () => (await node.apiKeys.sweep(1)) === 0);
     expect(await requestsOf(id)).toBe(2);
     node.clock.now += DAY_MS;
@@ -149,7 +150,7 @@ describe('a quota', () => {
     const ahead = openNode(testDatabase);
     const behind = openNode(testDatabase);
     ahead.clock.now += 60_000;
-    expect(useTimes(ahead, apiKey, 10)).toBe(10);
+    expect(useTimes(ahead, apiKey, 7)).toBe(7);
     await ahead.apiKeys.flush();
     expect(useTimes(behind, apiKey, 20)).toBe(10);
     await behind.apiKeys.flush();
@@ -158,7 +159,7 @@ describe('a quota', () => {
     restarted.clock.now = ahead.clock.now;
     expect(useTimes(restarted, apiKey, 1)).toBe(1);
     await restarted.apiKeys.flush();
-    expect(useTimes(restarted, apiKey, 1)).toBe(0);
+    expect(useTimes(restarted, apiKey, 10)).toBe(2);
   });
 });
 
