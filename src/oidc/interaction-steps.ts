@@ -17,7 +17,7 @@ export type InteractionStep = {
   loginHint: string | undefined;
   /** Who is signed in; there at the consent step. */
   accountId: string | undefined;
-  /** Whether another account may do: not where the request itself says whose it wants, nor where there is none to begin anew. */
+  /** Whether another account may do: not where the request itself says whose it wants. */
   canSwitchAccount: boolean;
   /** What is asked for and has not been allowed before. */
   missing: Consent;
@@ -47,7 +47,7 @@ export type InteractionSteps = Readonly<{
     record: (given: GivenConsent) => Promise<void>,
   ): Promise<void>;
   deny(context: Context, uid: string): Promise<void>;
-  /** Begins the same authorization request anew, with another sign-in first. */
+  /** Asks for another sign-in first: the same authorization request begins anew, a device waits meanwhile. */
   switchAccount(context: Context, uid: string): Promise<void>;
 }>;
 
@@ -97,7 +97,7 @@ export function createInteractionSteps(dependencies: {
         uiLocales: optionalText(params.ui_locales),
         loginHint: optionalText(params.login_hint),
         accountId: found.session?.accountId,
-        canSwitchAccount: found.deviceCode === undefined && !namesAccount(params),
+        canSwitchAccount: !namesAccount(params),
         missing: missingConsent(prompt.details),
         granted: grant === undefined ? nothing : restrictTo(toConsent(grant), optionalText(params.scope) ?? ''),
       };
@@ -136,10 +136,18 @@ export function createInteractionSteps(dependencies: {
     },
 
     async switchAccount(context, uid) {
-      const { params, prompt, deviceCode } = await failClosed(() => details(context, uid));
-      if (prompt.name !== 'consent' || deviceCode !== undefined || namesAccount(params)) throw outOfOrder();
+      const found = await failClosed(() => details(context, uid));
+      const { params, prompt } = found;
+      if (prompt.name !== 'consent' || namesAccount(params)) throw outOfOrder();
       context.status = 303;
-      context.redirect(`${provider().urlFor('authorization')}?${withSignIn(params)}`);
+      if (found.deviceCode === undefined) {
+        context.redirect(`${provider().urlFor('authorization')}?${withSignIn(params)}`);
+      } else {
+        // There is no request to begin anew: the code was typed in, and is taken once.
+        Object.assign(found, { prompt: { name: 'login', reasons: ['login_prompt'], details: {} } });
+        await failClosed(() => found.persist());
+        context.redirect(`/interaction/${uid}`);
+      }
     },
   };
 }

@@ -53,6 +53,19 @@ test('of guesses at once as many as are allowed are looked at', async () => {
   expect(statuses).toEqual([...Array<number>(TRIES).fill(400), ...Array<number>(20 - TRIES).fill(429)]);
 });
 
+test('wrong codes count for all addresses together, and right ones do not', async () => {
+  const { knex } = server.domains.database;
+  const wrong = async () => {
+    const row = await knex('sign_in_attempts').where('key', 'like', 'wrong-user-codes:%').first();
+    return Number(row?.points ?? 0);
+  };
+  const before = await wrong();
+  await enterCode(server.issuer, from('203.0.113.50'), guess());
+  await enterCode(server.issuer, from('203.0.113.51'), guess());
+  await enterCode(server.issuer, from('203.0.113.52'), (await askForCodes(server.issuer, client)).user_code);
+  expect((await wrong()) - before).toBe(2);
+});
+
 test('who types right codes is not counted, and neither is what a device polls', async () => {
   const person = from('203.0.113.30');
   for (let turn = 0; turn < TRIES + 2; turn += 1) {
