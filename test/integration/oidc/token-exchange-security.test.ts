@@ -80,6 +80,17 @@ describe('a bad token is refused, without a word on why', () => {
       .sign(jwk as Parameters<SignJWT['sign']>[0]);
   };
 
+  /** A living grant, as what a token came from. */
+  const grantOfPerson = async (client_id: string) => {
+    const person = await signInToApp(issuer, server.domains, on);
+    return { client_id, grant_id: String(decodeJwt(person.token).grant_id) };
+  };
+
+  test('while one is exchanged that came of a living grant', async () => {
+    const good = await ours({ exchanged_from: [await grantOfPerson(on.app.id)] });
+    expect((await exchange(issuer, on.gateway, good, { resource: on.inner.identifier })).status).toBe(200);
+  });
+
   test.each<[string, () => Promise<string> | string]>([
     ['nothing that looks like one', () => 'nothing'],
     [
@@ -95,6 +106,11 @@ describe('a bad token is refused, without a word on why', () => {
     ['that is no access token', () => ours({}, { typ: 'JWT' })],
     ['of a client that there is not', () => ours({ client_id: 'nobody', sub: 'nobody' })],
     ['of a grant that there is not', () => ours({ grant_id: 'none' })],
+    [
+      'that came of a client that there is not',
+      () => ours({ exchanged_from: [{ client_id: 'nobody', jti: 'x', rev: 0 }] }),
+    ],
+    ["that came of another client's grant", async () => ours({ exchanged_from: [await grantOfPerson(on.gateway.id)] })],
     ['with an API key that there is not', () => `tsk_${'a'.repeat(16)}_${'b'.repeat(49)}`],
     ['with text that no column keeps', () => 'a\0b'],
   ])('%s', async (_, make) => {
