@@ -5,12 +5,13 @@ import { isRefusedJwt } from './jwt-refusal.ts';
 import type { LivingJwtReader } from './living-jwt.ts';
 import type { IntrospectedToken } from './policies.ts';
 import { LINKS_CLAIM } from './token-exchange-links.ts';
+import type { RoleSubject } from './token-roles.ts';
 
 type Introspection = {
   read: LivingJwtReader;
   mayIntrospect(callerId: string, token: IntrospectedToken): Promise<boolean>;
   /** Of whom the token speaks for, as they are now. */
-  rolesOf(subject: { accountId?: string | undefined; clientId: string; sub: string }): Promise<readonly string[]>;
+  rolesOf(subject: RoleSubject): Promise<readonly string[]>;
 };
 
 const INACTIVE = { active: false };
@@ -41,11 +42,12 @@ async function introspect({ read, mayIntrospect, rolesOf }: Introspection, calle
   const {
     [GRANT_ID_CLAIM]: _grantId,
     [REVISION_CLAIM]: _revision,
-    [LINKS_CLAIM]: _links,
+    [LINKS_CLAIM]: links,
     roles: _roles,
     ...shown
   } = claims;
-  const roles = await rolesOf({ accountId, clientId: claims.client_id, sub: claims.sub });
+  const isExchanged = links !== undefined;
+  const roles = await rolesOf({ accountId, clientId: claims.client_id, sub: claims.sub, isExchanged });
   return {
     ...shown,
     ...(roles.length > 0 && { roles }),

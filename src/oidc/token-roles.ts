@@ -2,19 +2,27 @@ import type { AccessToken, ClientCredentials, JWTStructured, KoaContextWithOIDC 
 import type { Accounts } from '../accounts/index.ts';
 import type { Clients } from '../clients/index.ts';
 import { failClosed } from './faults.ts';
+import { LINKS_CLAIM } from './token-exchange-links.ts';
 
 /** Where roles are looked up, always as they are at this moment. */
 export type RoleSources = Readonly<{ accounts: Pick<Accounts, 'find'>; clients: Pick<Clients, 'find'> }>;
 
 /** Whose token it is: a person's, or where there is none, a client's own (RFC 6749, section 4.4). */
-type Subject = { accountId?: string | undefined; clientId?: string | undefined; sub?: unknown };
+export type RoleSubject = {
+  accountId?: string | undefined;
+  clientId?: string | undefined;
+  sub?: unknown;
+  /** Whether the token came of an exchange. */
+  isExchanged: boolean;
+};
 
 /**
  * The roles of whom a token speaks for (RFC 9068, section 2.2.3.1): of a person, else of the client itself. A token in
  * another's name, by exchange or by an API key, has none: it carries scopes alone, and roles would go beyond these.
  */
-export async function rolesOf(subject: Subject, sources: RoleSources): Promise<readonly string[]> {
-  const { accountId, clientId, sub = accountId ?? clientId } = subject;
+export async function rolesOf(subject: RoleSubject, sources: RoleSources): Promise<readonly string[]> {
+  const { accountId, clientId, isExchanged, sub = accountId ?? clientId } = subject;
+  if (isExchanged) return [];
   return failClosed(async () => {
     if (accountId !== undefined)
       return sub === accountId ? ((await sources.accounts.find(accountId))?.roles ?? []) : [];
@@ -29,7 +37,8 @@ export async function addRoles(
   sources: RoleSources,
 ): Promise<void> {
   const accountId = 'accountId' in token ? token.accountId : undefined;
-  const roles = await rolesOf({ accountId, clientId: token.clientId, sub: payload.sub }, sources);
+  const isExchanged = payload[LINKS_CLAIM] !== undefined;
+  const roles = await rolesOf({ accountId, clientId: token.clientId, sub: payload.sub, isExchanged }, sources);
   if (roles.length > 0) payload.roles = [...roles];
 }
 
@@ -46,7 +55,8 @@ export function introspectRoles(sources: RoleSources) {
     const body = context.body as { active?: unknown; sub?: unknown } | undefined;
     if (token === undefined || body?.active !== true) return;
     const accountId = ofPerson?.accountId;
-    const roles = await rolesOf({ accountId, clientId: token.clientId, sub: body.sub }, sources);
+    const isExchanged = token.extra?.[LINKS_CLAIM] !== undefined;
+    const roles = await rolesOf({ accountId, clientId: token.clientId, sub: body.sub, isExchanged }, sources);
     if (roles.length > 0) Object.assign(body, { roles: [...roles] });
   };
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import type { NewApi } from '../../../src/clients/index.ts';
+import { createTestApiKey, setUpForKeys } from '../../harness/api-keys.ts';
 import {
   createServiceClient,
   createTestAccount,
@@ -11,6 +12,7 @@ import {
 import { codeFor, signInForTokens } from '../../harness/flows.ts';
 import { Person } from '../../harness/person.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
+import { createLandscape, exchanged, signInToApp } from '../../harness/token-exchange.ts';
 import {
   clientCredentials,
   introspect,
@@ -204,6 +206,45 @@ describe('roles', () => {
     const { body } = await refresh(server.issuer, client, tokens.refresh_token, { resource: api.identifier });
     expect(decodeJwt((body as Tokens).access_token).roles).toEqual(['reader']);
   });
+
+  const pairs = formats.flatMap((outer) => formats.map((inner) => [outer, inner] as const));
+  test.each(pairs)('are left behind where a %s token is exchanged for a %s one', async (outer, inner) => {
+    const on = await createLandscape(server.domains, { outer, inner }, { roles: ['gateway'] });
+    const { account, token } = await signInToApp(server.issuer, server.domains, on);
+    await server.domains.accounts.setRoles(account.id, ['admin']);
+    const ofPerson = await exchanged(server.issuer, on.gateway, token, { resource: on.inner.identifier });
+    const own = await serviceToken(server.issuer, on.gateway, { resource: on.inner.identifier });
+    const ofItself = await exchanged(server.issuer, on.gateway, own, { resource: on.inner.identifier });
+    for (const [value, sub] of [
+      [ofPerson, account.id],
+      [ofItself, on.gateway.id],
+    ] as const) {
+      const { inJwt, introspected } = await saidOf(on.gateway, value);
+      expect(introspected).toMatchObject({ active: true, sub });
+      expect(introspected).not.toHaveProperty('roles');
+      expect(inJwt ?? {}).not.toHaveProperty('roles');
+    }
+    expect((await saidOf(on.gateway, own)).introspected.roles).toEqual(['gateway']);
+  });
+
+  const owners = formats.flatMap((format) => (['client', 'account'] as const).map((kind) => [format, kind] as const));
+  test.each(owners)(
+    'are not in a %s token by an API key of a %s, nor in what is said of the key',
+    async (tokenFormat, kind) => {
+      const { guard, owner, ownerId, service, api } = await setUpForKeys(server.domains, kind, { tokenFormat });
+      await server.domains.clients.update(service.id, { roles: ['worker'] });
+      if (kind === 'account') await server.domains.accounts.setRoles(ownerId, ['admin']);
+      const scopes = api.scopes.map(({ scope }) => scope);
+      const key = await createTestApiKey(server.domains, { owner, scopes, apis: [api.identifier] });
+      const token = await serviceToken(server.issuer, key);
+      for (const value of [token, key.key]) {
+        const { body } = await introspect(server.issuer, guard, value);
+        expect(body).toMatchObject({ active: true, sub: ownerId });
+        expect(body).not.toHaveProperty('roles');
+      }
+      if (tokenFormat === 'jwt') expect(decodeJwt(token)).not.toHaveProperty('roles');
+    },
+  );
 
   test('are told to nobody who may not introspect, and not in ID tokens, userinfo or refresh tokens', async () => {
     const { client, tokens, person } = await signedIn('opaque', ['admin']);
