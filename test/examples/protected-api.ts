@@ -1,6 +1,7 @@
 import { generateKeyPair, SignJWT } from 'jose';
 import type { ApiKeyOwner } from '../../src/api-keys/index.ts';
 import { createTestApiKey } from '../harness/api-keys.ts';
+import { openDatabaseWay } from '../harness/database-way.ts';
 import { makeProofKeyPair, proofOf, requestWithProof } from '../harness/dpop.ts';
 import {
   createServiceClient,
@@ -65,6 +66,8 @@ export type ProtectedApi = Readonly<{
   signAsStranger(claims: Record<string, unknown>, header?: { typ?: string; kid?: string }): Promise<string>;
   /** How often the server was asked for an introspection, by anyone. */
   introspectionCount(): number;
+  /** From now on the server is sent questions and never answers: nobody hears that it doesn't. */
+  hang(): void;
   /** The server answers nobody any more; what was closed may be closed again. */
   close(): Promise<void>;
 }>;
@@ -72,7 +75,10 @@ export type ProtectedApi = Readonly<{
 /** Starts a server with a database of its own, and all that in it. */
 export async function startProtectedApi(): Promise<ProtectedApi> {
   const log = recordingLogger();
-  const server = await startTestServer({ logger: log.logger });
+  // TCP is TCP: what can be silenced on its way to a database can be on its way to an issuer. Where it leads is known below.
+  const way = await openDatabaseWay('http://127.0.0.1:9');
+  const server = await startTestServer({ logger: log.logger, environment: { ISSUER: new URL(way.url).origin } });
+  way.moveTo(server.address);
   const { domains, issuer } = server;
   const scopes = [READ_SCOPE, ADMIN_SCOPE];
   const { identifier: audience } = await createTestApi(domains, { scopes });
@@ -169,8 +175,9 @@ export async function startProtectedApi(): Promise<ProtectedApi> {
         .setProtectedHeader({ alg: 'RS256', typ: 'at+jwt', kid: unique('key'), ...header })
         .sign(stranger.privateKey),
     introspectionCount: () => log.lines.filter(({ endpoint }) => endpoint === 'introspection').length,
+    hang: way.silence,
     close() {
-      closing ??= server.close();
+      closing ??= way.cut().then(server.close);
       return closing;
     },
   };

@@ -14,6 +14,8 @@ const LONG_CACHE_SECONDS = 30;
 /** Of the second start. */
 const SHORT_CACHE_SECONDS = 1;
 const SMALL_CACHE_SIZE = 2;
+/** The patience of a caller: what comes later is an answer to nobody. */
+const HANGING_LIMIT_MS = 20_000;
 /** What a cache may hold longer than it should, on a busy machine. */
 const PATIENCE_MS = 5_000;
 
@@ -38,7 +40,7 @@ const PATIENCE_MS = 5_000;
  * - What has the form of a JWT is verified by the issuer's keys, everything else is introspected: of an API key (`tsk_…`) with
  *   the address that it was sent from, as `ip_address`. Answers, negative ones too, are held for
  *   `INTROSPECTION_CACHE_SECONDS`, never beyond the token's `exp`.
- * - Where the issuer can't be asked the answer is of the 500s: no verdict.
+ * - Where the issuer can't be asked, or doesn't answer within seconds, the answer is of the 500s: no verdict.
  */
 export function resourceServerContract(example: Example): void {
   describe(`examples/${example.name}`, () => {
@@ -289,12 +291,16 @@ export function resourceServerContract(example: Example): void {
       });
 
       // The last one: the server does not come back.
-      test('where the issuer can’t be asked there is no verdict', async () => {
-        const opaque = await api.serviceToken('opaque');
-        await api.close();
-        const { status, challenge } = await profile(opaque);
-        expect(status).toBeGreaterThanOrEqual(500);
-        expect(challenge.scheme).toBeUndefined();
+      test('where the issuer hangs or is away there is no verdict, and that within seconds', async () => {
+        const tokens = [await api.serviceToken('opaque'), await api.serviceToken('opaque')];
+        for (const makeAway of [api.hang, api.close]) {
+          await makeAway();
+          const asked = performance.now();
+          const { status, challenge } = await profile(tokens.pop());
+          expect(status).toBeGreaterThanOrEqual(500);
+          expect(challenge.scheme).toBeUndefined();
+          expect(performance.now() - asked).toBeLessThan(HANGING_LIMIT_MS);
+        }
       });
     });
   });
