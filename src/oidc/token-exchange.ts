@@ -62,10 +62,7 @@ async function callerOf({ oidc }: TokenEndpointGrantContext, { clients }: TokenE
   return client;
 }
 
-/**
- * Whose token it is matters less than who may know it: nobody makes something of a token by which he could tell, from the
- * answer, what introspection would keep from him.
- */
+/** Who may introspect a token may exchange it: to anybody else the answer tells no more of it than introspection would. */
 async function readSubject(
   context: KoaContextWithOIDC,
   presented: Presented,
