@@ -78,6 +78,18 @@ describe('metrics', () => {
     expect(await series('tessera_revocations_held')).toEqual(['tessera_revocations_held 2']);
   });
 
+  test('uses of API keys are counted by outcome, as they were told last', async () => {
+    const counts = { allowed: 3, quota_exceeded: 0 };
+    metrics.watchApiKeys(() => counts);
+    const read = () => series('tessera_api_key_uses_total');
+    expect(await read()).toContain('tessera_api_key_uses_total{outcome="allowed"} 3');
+    counts.quota_exceeded = 2;
+    expect(await read()).toEqual([
+      'tessera_api_key_uses_total{outcome="allowed"} 3',
+      'tessera_api_key_uses_total{outcome="quota_exceeded"} 2',
+    ]);
+  });
+
   test('what the token store asked the database, and what its cache spared it, are read when the metrics are', async () => {
     let counts = { statements: { 'artifacts-tokens': 2, 'artifacts-upsert': 5 }, cache: { hits: 90, misses: 10 } };
     metrics.watchArtifacts(() => counts);
