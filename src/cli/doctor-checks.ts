@@ -40,6 +40,31 @@ export async function checkClock(knex: Knex): Promise<Finding> {
   return { check: 'clock', ok: false, found, mend: 'set both clocks by NTP: tokens expire too early or too late' };
 }
 
+/** Whoever renews certificates does it earlier than this: if one has not been, something is amiss. */
+const SOON_MS = 14 * 24 * 60 * 60 * 1_000;
+
+/** The certificate with which the server speaks TLS; nothing to find where it doesn't. */
+export async function checkTls(config: Config): Promise<Finding[]> {
+  const check = 'tls';
+  try {
+    const { readOwnTlsFiles } = await import('../compose/index.ts');
+    const files = await readOwnTlsFiles(config, systemClock);
+    if (files === undefined) return [];
+    const { subject, validUntil } = files;
+    const leftMs = validUntil.getTime() - systemClock();
+    const found = `certificate ${subject}, valid until ${validUntil.toISOString()}`;
+    if (leftMs >= SOON_MS) return [{ check, ok: true, found }];
+    // No fault: there are certificates that never live for longer.
+    const days = Math.floor(leftMs / (24 * 60 * 60 * 1_000));
+    const mend = 'see that TLS_CERT_FILE and TLS_KEY_FILE are renewed: the server takes them over by itself';
+    return [{ check, ok: true, found: `${found}: less than ${days + 1} day(s) are left`, mend }];
+  } catch (error) {
+    const mend =
+      'give readable PEM files that belong together; the server goes on with the ones before until it is restarted';
+    return [{ check, ok: false, found: toFaultLine(error), mend }];
+  }
+}
+
 export async function checkMigrations(config: Config, knex: Knex): Promise<{ finding: Finding; isUpToDate: boolean }> {
   const check = 'migrations';
   try {

@@ -3,14 +3,14 @@ import type { OpenedDatabase } from '../compose/index.ts';
 import { type Config, loadConfig } from '../config/index.ts';
 import { AppError } from '../errors.ts';
 import { printAnswer } from './answer.ts';
-import { checkClock, checkKeys, checkMigrations, checkServer, type Finding } from './doctor-checks.ts';
+import { checkClock, checkKeys, checkMigrations, checkServer, checkTls, type Finding } from './doctor-checks.ts';
 import { toFaultLine } from './fault-line.ts';
 import { commandLogger } from './open-domains.ts';
 
 export function addDoctorCommand(program: Command): void {
   program
     .command('doctor')
-    .description('check configuration, database, clock and keys, and say how to mend each fault')
+    .description('check configuration, TLS files, database, clock and keys, and say how to mend each fault')
     .action(async (_: object, command: Command) => {
       const findings = await examine();
       const faults = findings.filter(({ ok }) => !ok);
@@ -35,7 +35,7 @@ async function examine(): Promise<Finding[]> {
     return error.message.split('\n').map((line) => ({ check: 'configuration', ok: false, found: line, mend }));
   }
   const sound: Finding = { check: 'configuration', ok: true, found: `${config.environment}, issuer ${config.issuer}` };
-  return [sound, ...(await examineDatabase(config))];
+  return [sound, ...(await checkTls(config)), ...(await examineDatabase(config))];
 }
 
 async function examineDatabase(config: Config): Promise<Finding[]> {

@@ -5,4 +5,5 @@
 export { composeDomains, type Domains, prepareDatabase } from './domains.ts';
 export { type OpenedDatabase, openEnvironmentDatabase } from './environment-database.ts';
 export { composeKeys } from './keys.ts';
+export { readOwnTlsFiles } from './listeners.ts';
 export { composeServer, type Server } from './server.ts';

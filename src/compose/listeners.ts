@@ -1,6 +1,14 @@
 import type { RequestListener } from 'node:http';
 import type { Clock, Config } from '../config/index.ts';
-import { createListener, type Listener, readTlsFiles, tlsOptions, watchTlsFiles } from '../http/index.ts';
+import {
+  createListener,
+  type Listener,
+  readTlsFiles,
+  type TlsFiles,
+  type TlsMaterial,
+  tlsOptions,
+  watchTlsFiles,
+} from '../http/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 
 /**
@@ -13,10 +21,10 @@ export async function composeListeners(
   config: Pick<Config, 'hosts' | 'port' | 'tls' | 'mtls'>,
   { handler, clock, logger }: { handler: RequestListener; clock: Clock; logger: Logger },
 ): Promise<Pick<Listener, 'listen' | 'drain'>> {
-  const { hosts, port, tls, mtls } = config;
-  if (tls === undefined) return createListener(handler, { hosts, port });
+  const { hosts, port, mtls } = config;
+  const files = tlsFilesOf(config);
+  if (files === undefined) return createListener(handler, { hosts, port });
   const source = mtls?.source.kind === 'port' ? mtls.source : undefined;
-  const files = { ...tls, clientCaFile: source?.caFile };
   const current = await readTlsFiles(files, clock());
   const forAll = { asksForCertificate: false };
   const forCertificates = { asksForCertificate: true };
@@ -49,4 +57,21 @@ export async function composeListeners(
       await Promise.all([listener.drain(timeoutSeconds), certificateListener?.drain(timeoutSeconds)]);
     },
   };
+}
+
+/**
+ * The TLS files as they are now; undefined where this server speaks http.
+ *
+ * @throws {AppError} `configuration` where they can't be used
+ */
+export async function readOwnTlsFiles(
+  config: Pick<Config, 'tls' | 'mtls'>,
+  clock: Clock,
+): Promise<Pick<TlsMaterial, 'subject' | 'validUntil'> | undefined> {
+  const files = tlsFilesOf(config);
+  return files && readTlsFiles(files, clock());
+}
+
+function tlsFilesOf({ tls, mtls }: Pick<Config, 'tls' | 'mtls'>): TlsFiles | undefined {
+  return tls && { ...tls, clientCaFile: mtls?.source.kind === 'port' ? mtls.source.caFile : undefined };
 }

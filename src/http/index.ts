@@ -25,7 +25,7 @@ export { createRequestMetrics } from './request-metrics.ts';
 export { routesOf } from './routes-of.ts';
 export { securityHeaders } from './security-headers.ts';
 export { showError } from './show-error.ts';
-export { readTlsFiles } from './tls-files.ts';
+export { readTlsFiles, type TlsFiles, type TlsMaterial } from './tls-files.ts';
 export { tlsOptions } from './tls-options.ts';
 export { watchTlsFiles } from './tls-watch.ts';
 export { createViews, definePage } from './views.ts';
