@@ -47,7 +47,7 @@ type Authentication = Readonly<
   | { ok: false; reason: 'wrong_password' | 'account_disabled'; accountId: string }
 >;
 
-export type AccountAction = 'created' | 'updated' | 'disabled' | 'enabled' | 'deleted' | 'password_set' | 'roles_set';
+type AccountAction = 'created' | 'updated' | 'disabled' | 'enabled' | 'deleted' | 'password_set' | 'roles_set';
 
 /** Roles are named, because they say what a person may do from then on. */
 export type AccountChange =

@@ -47,7 +47,7 @@ async function introspect({ read, mayIntrospect, rolesOf }: Introspection, calle
     ...shown
   } = claims;
   const isExchanged = links !== undefined;
-  const roles = await rolesOf({ accountId, clientId: claims.client_id, sub: claims.sub, isExchanged });
+  const roles = await rolesOf({ accountId, clientId: claims.client_id, isExchanged });
   return {
     ...shown,
     ...(roles.length > 0 && { roles }),

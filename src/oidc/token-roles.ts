@@ -11,7 +11,6 @@ export type RoleSources = Readonly<{ accounts: Pick<Accounts, 'find'>; clients: 
 export type RoleSubject = {
   accountId?: string | undefined;
   clientId?: string | undefined;
-  sub?: unknown;
   /** Whether the token came of an exchange. */
   isExchanged: boolean;
 };
@@ -21,12 +20,12 @@ export type RoleSubject = {
  * another's name, by exchange or by an API key, has none: it carries scopes alone, and roles would go beyond these.
  */
 export async function rolesOf(subject: RoleSubject, sources: RoleSources): Promise<readonly string[]> {
-  const { accountId, clientId, isExchanged, sub = accountId ?? clientId } = subject;
+  const { accountId, clientId, isExchanged } = subject;
   if (isExchanged) return [];
   return failClosed(async () => {
-    if (accountId !== undefined)
-      return sub === accountId ? ((await sources.accounts.find(accountId))?.roles ?? []) : [];
-    return clientId !== undefined && sub === clientId ? ((await sources.clients.find(clientId))?.roles ?? []) : [];
+    const owner =
+      accountId !== undefined ? await sources.accounts.find(accountId) : await sources.clients.find(clientId ?? '');
+    return owner?.roles ?? [];
   });
 }
 
@@ -38,7 +37,7 @@ export async function addRoles(
 ): Promise<void> {
   const accountId = 'accountId' in token ? token.accountId : undefined;
   const isExchanged = payload[LINKS_CLAIM] !== undefined;
-  const roles = await rolesOf({ accountId, clientId: token.clientId, sub: payload.sub, isExchanged }, sources);
+  const roles = await rolesOf({ accountId, clientId: token.clientId, isExchanged }, sources);
   if (roles.length > 0) payload.roles = [...roles];
 }
 
@@ -52,11 +51,11 @@ export function introspectRoles(sources: RoleSources) {
     if (context.oidc?.route !== 'introspection') return;
     const { AccessToken: ofPerson, ClientCredentials: ofClient } = context.oidc.entities;
     const token = ofPerson ?? ofClient;
-    const body = context.body as { active?: unknown; sub?: unknown } | undefined;
+    const body = context.body as { active?: unknown } | undefined;
     if (token === undefined || body?.active !== true) return;
     const accountId = ofPerson?.accountId;
     const isExchanged = token.extra?.[LINKS_CLAIM] !== undefined;
-    const roles = await rolesOf({ accountId, clientId: token.clientId, sub: body.sub, isExchanged }, sources);
+    const roles = await rolesOf({ accountId, clientId: token.clientId, isExchanged }, sources);
     if (roles.length > 0) Object.assign(body, { roles: [...roles] });
   };
 }
