@@ -184,6 +184,28 @@ test('what came of a token that ends with its session ends with the sign-out', a
   await expectDead(on, derived);
 });
 
+test.each(FORMATS)(
+  'an operator ends one by its value, and nothing else (with a token of format %s for one of format %s)',
+  async (outer, inner) => {
+    const on = await createLandscape(first.domains, { outer, inner });
+    const { account, token } = await signInToApp(first.address, first.domains, on);
+    const resource = on.inner.identifier;
+    const [one, other] = [
+      await exchanged(first.address, on.gateway, token, { resource }),
+      await exchanged(first.address, on.gateway, token, { resource }),
+    ];
+    await expectAlive(on, [one, other]);
+    expect(await first.domains.endToken(one)).toBe(1);
+    await expectDead(on, [one]);
+    await expectAlive(on, [other]);
+    // Also where it is dead already by what it came from, and could live again.
+    await first.domains.accounts.disable(account.id);
+    expect(await first.domains.endToken(other)).toBe(1);
+    await first.domains.accounts.enable(account.id);
+    await expectDead(on, [other]);
+  },
+);
+
 test('what a person did in the name of another ends when that person is signed out', async () => {
   const on = await createLandscape(first.domains, { outer: 'jwt', inner: 'jwt' });
   const { token } = await signInToApp(first.address, first.domains, on);
