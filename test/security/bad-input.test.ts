@@ -12,6 +12,7 @@ import {
 import { authorizationRequest, signInForTokens } from '../harness/flows.ts';
 import { errorOnPage, Person } from '../harness/person.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
+import { TOKEN_EXCHANGE } from '../harness/token-exchange.ts';
 import { introspect, userinfo } from '../harness/token-requests.ts';
 import { ENDPOINTS, type EndpointPath } from './endpoints.ts';
 import { basic, FORM, formBody, type RawAnswer, rawRequest } from './raw-http.ts';
@@ -54,6 +55,7 @@ function rightRequest(path: EndpointPath): Pair[] {
 /** A token request of another grant than the one above, where only that reads the parameter. */
 function grantOf(name: string): readonly Pair[] | undefined {
   if (name === 'device_code') return [['grant_type', DEVICE_CODE_GRANT]];
+  if (/^(actor|subject|requested)_token/.test(name)) return [['grant_type', TOKEN_EXCHANGE]];
   if (!['refresh_token', 'scope'].includes(name)) return undefined;
   return [
     ['grant_type', 'refresh_token'],
@@ -161,7 +163,8 @@ describe('a parameter', () => {
       '/revoke',
     ] as const) {
       for (const name of ENDPOINTS[path].parameters) {
-        if (name === 'resource') continue;
+        // Several may be asked for; and an address is read for API keys alone, where two are as good as none.
+        if (['resource', 'audience', 'ip_address'].includes(name)) continue;
         const method = path === '/authorize' ? 'GET' : 'POST';
         // Each grant reads its own parameters, and what it doesn't know it ignores (RFC 6749, section 3.2).
         const grant = path === '/token' ? grantOf(name) : undefined;
