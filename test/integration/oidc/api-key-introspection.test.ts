@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { formatApiKey, generateApiKeySecret } from '../../../src/api-keys/api-key-value.ts';
+import { announceChange } from '../../../src/database/index.ts';
 import { createTestApiKey, setUpForKeys, type TestApiKey } from '../../harness/api-keys.ts';
 import { createServiceClient, createTestApi, createTestClient } from '../../harness/factories.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { type Client, introspect, post, serviceToken } from '../../harness/token-requests.ts';
+import { until } from '../../harness/until.ts';
 
 let server: TestServer;
 let aheadMs = 0;
@@ -144,6 +147,33 @@ describe('inactive, and no more is said,', () => {
     }
   });
 
+  test('is a secret that was replaced, and one that never was, though their checksums are right', async () => {
+    const { service, key } = await keyOfTwoApis();
+    const rolled = await server.domains.apiKeys.roll(key.apiKey.id, { overlapSeconds: 0 });
+    if (!rolled.ok) throw new Error(rolled.reason);
+    expect((await look(service, rolled.key)).active).toBe(true);
+    expect(await look(service, key.key)).toEqual({ active: false });
+    const { id } = key.apiKey;
+    const guessed = formatApiKey({ id, secret: generateApiKeySecret(id) });
+    expect(await look(service, guessed)).toEqual({ active: false });
+  });
+
+  test('is any to a caller that proves nothing, even with rights in the registry', async () => {
+    const { one, service, key } = await keyOfTwoApis();
+    const auditor = await createTestClient(server.domains, { mayIntrospectAny: true });
+    const { knex } = server.domains.database;
+    for (const { id } of [one.guard, auditor, service]) {
+      // Past the registry, which refuses it.
+      const open = '{"token_endpoint_auth_method": "none"}';
+      await knex.raw('update clients set metadata = metadata || ? where id = ?', [open, id]);
+      await announceChange(knex, 'clients', id);
+      await until('it is refused', async () => {
+        const { status, body } = await introspect(server.issuer, { id, secret: '' }, key.key);
+        return status === 200 && JSON.stringify(body) === '{"active":false}';
+      });
+    }
+  });
+
   test('and to a caller that does not authenticate, nothing at all', async () => {
     const { service, key } = await keyOfTwoApis();
     const { status, body } = await introspect(server.issuer, { id: service.id, secret: 'wrong' }, key.key);
@@ -211,7 +241,7 @@ test('a key that is known is introspected without a statement', async () => {
   pool.on('acquire', () => statements.push('of the token store'));
   // What is asked of the whole server now and then is none of the key's: whether anything has changed, and its counts.
   knex.on('query', ({ sql }: { sql: string }) => {
-    if (!/revisions|api_key_usage/.test(sql)) statements.push(sql);
+    if (!/revisions|api_key_usage|audit_events/.test(sql)) statements.push(sql);
   });
   for (let turn = 0; turn < 20; turn += 1) expect((await look(one.guard, key.key)).active).toBe(true);
   expect(statements).toEqual([]);

@@ -41,6 +41,8 @@ describe('at /token', () => {
     expect(refused).toMatchObject({ status: 429, body: { error: 'slow_down' } });
     expect(refused.body.error_description).toMatch(/quota/);
     expect(refused.body).not.toHaveProperty('access_token');
+    const stored = server.domains.database.knex('artifacts').where({ client_id: key.id });
+    expect(await stored.pluck('kind')).toEqual(['ClientCredentials', 'ClientCredentials']);
     expect(fieldsOf(refused)).toEqual({ policy, limit: '"quota";r=0;t=3000', retryAfter: '3000' });
     now += 3_000_000;
     expect((await clientCredentials(server.issuer, key)).status).toBe(200);
