@@ -16,6 +16,9 @@ export function createMetadataValidator(inputs: () => Promise<ValidationInputs>)
   return {
     async validate(metadata: ClientMetadata) {
       const current = await inputs();
+      if (metadata.jwks_uri?.startsWith('http:') && !current.config.outbound.allowsHttp) {
+        return { ok: false, reason: 'jwks_uri: wants https in production, where nothing else is fetched from' };
+      }
       // As they will come back from the database: without members that are undefined, and of plain objects alone.
       const stored = JSON.parse(JSON.stringify(metadata)) as ClientMetadata;
       const found = toProviderMetadata({ metadata: stored, allowedOrigins: [] });

@@ -18,6 +18,8 @@ const meanings: Readonly<Record<string, string>> = {
   sid: 'The session at this server, by which a logout finds it.',
   scope: 'What the token allows.',
   client_id: 'The client that the token was issued to.',
+  roles: 'What the person or the service is, beside what the token allows.',
+  act: 'Who acts for the one whom the token is about.',
   grant_id: 'The permission that the token hangs on: when it ends, so does the token, wherever it is introspected.',
   rev: 'The revision of the server’s revocations that it was issued under: ending all of its client or account ends it by this.',
   cnf: 'The key that the sender must prove to have.',

@@ -319,6 +319,17 @@ describe('keys at a jwks_uri', () => {
         expect(await response.json()).toMatchObject({ error: 'invalid_client' });
       }
       expect(host.connections()).toBe(0);
+      const metadata = {
+        client_id: unique('client'),
+        grant_types: ['client_credentials'],
+        token_endpoint_auth_method: 'private_key_jwt' as const,
+        jwks_uri: `${host.url}/jwks`,
+      };
+      expect(await production.domains.clients.create({ metadata })).toMatchObject({
+        ok: false,
+        reason: expect.stringMatching(/^jwks_uri: wants https in production/),
+      });
+      expect(await server.domains.clients.create({ metadata })).toMatchObject({ ok: true });
     } finally {
       await production.close();
     }

@@ -151,6 +151,8 @@ describe('a bad value stops the start with a line that names the setting and wha
     ['SIGN_IN_ATTEMPTS_PER_ACCOUNT', '0', 'wants a whole number from 1 to 1000'],
     ['SWEEP_BATCH', '1e3', 'wants a whole number from 1 to 100000'],
     ['SHUTDOWN_TIMEOUT', '601', 'wants a whole number from 1 to 600'],
+    ['ACCESS_TOKEN_MAX_BYTES', '1023', 'wants a whole number from 1024 to 65536'],
+    ['OUTBOUND_PRIVATE_RANGES', 'intranet', 'wants addresses or CIDR ranges'],
   ])('%s=%s', (name, value, want) => {
     const faults = faultsOf({ [name]: value });
     expect(faults).toEqual([expect.stringMatching(new RegExp(`^${name} ${want.replace(/[.]/g, '\\.')}`))]);
@@ -193,6 +195,13 @@ describe('production', () => {
     ]);
     expect(loadConfig({ ...production, ARGON2_MEMORY_KIB: '19456' }).passwordHash.memoryKib).toBe(19_456);
     expect(loadConfig({ ARGON2_MEMORY_KIB: '8192' }).passwordHash.memoryKib).toBe(8_192);
+  });
+
+  test('fetches by https from public addresses alone, unless ranges are named', () => {
+    expect(loadConfig(production).outbound).toEqual({ allowsHttp: false, privateRanges: [] });
+    const named = { ...production, OUTBOUND_PRIVATE_RANGES: '10.0.0.0/8, fd00::1' };
+    expect(loadConfig(named).outbound).toEqual({ allowsHttp: false, privateRanges: ['10.0.0.0/8', 'fd00::1'] });
+    expect(loadConfig({}).outbound).toEqual({ allowsHttp: true, privateRanges: ['127.0.0.0/8', '::1/128'] });
   });
 
   test.each(['ISSUER', 'DATABASE_URL', 'KEY_ENCRYPTION_KEY'])('wants %s', (name) => {
