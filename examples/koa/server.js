@@ -5,7 +5,7 @@ import { authorize } from './bearer.js';
 import { readSettings } from './settings.js';
 
 const settings = readSettings();
-const readToken = await createTokenReader(settings);
+const readToken = createTokenReader(settings);
 
 /** Lets requests pass that bear a token for this API, with what is wanted of it. */
 const requireToken =

@@ -1,7 +1,10 @@
 import { nodeExample } from './example-program.ts';
+import { issuerKeysContract } from './issuer-keys-contract.ts';
 import { resourceServerContract } from './resource-server-contract.ts';
 import { walkthrough } from './walkthrough.ts';
 
-resourceServerContract(nodeExample('express'));
+const example = nodeExample('express');
+resourceServerContract(example);
+issuerKeysContract(example);
 walkthrough('examples/express/README.md');
 walkthrough('docs/guides/express.md');
