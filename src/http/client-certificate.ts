@@ -6,7 +6,7 @@ import type { Clock, Config } from '../config/index.ts';
 import { trustsPeer } from './own-address.ts';
 
 /** The certificate that a client has proven to have the key of. */
-export type ClientCertificate = Readonly<{
+type ClientCertificate = Readonly<{
   certificate: X509Certificate;
   /** Whether it is valid at this moment, and comes from an authority that clients' certificates are taken from. */
   isVerified: boolean;

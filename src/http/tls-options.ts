@@ -39,7 +39,9 @@ export function tlsOptions(
     honorCipherOrder: false,
     ecdhCurve: 'auto',
     handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
-    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+    // No session is resumed. It would not be verified again, so that a client's certificate were good beyond its end; and the key
+    // of the tickets, as old as the process, would undo forward secrecy (RFC 9325, section 3.4).
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_TICKET,
   } as const;
   if (!asksForCertificate) return options;
   return {
@@ -50,7 +52,5 @@ export function tlsOptions(
     ca: clientCa ?? [],
     // An authority that is named is trusted, though the one above it is not (RFC 5280, section 6.1: any may be the anchor).
     allowPartialTrustChain: true,
-    // A resumed session is not verified again: a certificate would be good beyond its end.
-    secureOptions: constants.SSL_OP_NO_RENEGOTIATION | constants.SSL_OP_NO_TICKET,
   };
 }

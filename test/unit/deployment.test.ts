@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { BlockList } from 'node:net';
 import { join } from 'node:path';
@@ -10,6 +11,7 @@ import { describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { environmentSchema } from '../../src/config/config-schema.ts';
+import { createServerCertificate } from '../harness/certificates.ts';
 
 const root = join(import.meta.dirname, '../..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -133,31 +135,37 @@ describe('the images', () => {
     expect(existsSync(join(root, 'src/main.ts'))).toBe(true);
   });
 
-  test('the health check passes where the node is ready, and fails where it is not or nobody answers', async () => {
-    const healthcheck = instructionsOf('Dockerfile').find(({ name }) => name === 'HEALTHCHECK');
-    const [, script] = /CMD (\[.*\])$/.exec(healthcheck?.rest ?? '') ?? [];
-    const [program, ...words] = JSON.parse(script ?? '') as [string, ...string[]];
-    expect(program).toBe('node');
-    let status = 200;
-    const server = createServer((request, response) => {
-      response.statusCode = request.url === '/health/ready' ? status : 404;
-      response.end();
-    });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    const check = () =>
-      promisify(execFile)(process.execPath, words, { env: { PORT: String(port) } }).then(
-        () => true,
-        () => false,
-      );
-    expect(await check()).toBe(true);
-    status = 503;
-    expect(await check()).toBe(false);
-    server.closeAllConnections();
-    server.close();
-    expect(await check()).toBe(false);
-  });
+  test.each(['http', 'https'])(
+    'the health check passes where the node is ready by %s, and fails elsewhere',
+    async (scheme) => {
+      const healthcheck = instructionsOf('Dockerfile').find(({ name }) => name === 'HEALTHCHECK');
+      const [, script] = /CMD (\[.*\])$/.exec(healthcheck?.rest ?? '') ?? [];
+      const [program, ...words] = JSON.parse(script ?? '') as [string, ...string[]];
+      expect(program).toBe('node');
+      let status = 200;
+      const answer: RequestListener = (request, response) => {
+        response.statusCode = request.url === '/health/ready' ? status : 404;
+        response.end();
+      };
+      const server = scheme === 'http' ? createServer(answer) : createSecureServer(createServerCertificate(), answer);
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as AddressInfo;
+      const check = () =>
+        promisify(execFile)(process.execPath, words, {
+          env: { PORT: String(port), ...(scheme === 'https' && { TLS_CERT_FILE: '/tls/cert.pem' }) },
+        }).then(
+          () => true,
+          () => false,
+        );
+      expect(await check()).toBe(true);
+      status = 503;
+      expect(await check()).toBe(false);
+      server.closeAllConnections();
+      server.close();
+      expect(await check()).toBe(false);
+    },
+  );
 });
 
 describe('the compose file', () => {
