@@ -241,7 +241,8 @@ async function devices(
   keep('secret of a device form', /name="xsrf" value="([^"]*)"/.exec(page.html)?.[1]);
   const { url } = await waiting.submit(page, { confirm: 'yes' }, '/device');
   keep('interaction uid of a device', new URL(url).pathname.split('/')[2]);
-  await codesOf('left over');
+  const left = await codesOf('left over');
+  await new Person().open(left.verification_uri_complete);
 }
 
 /** Keys of a person and of a service in every place where one may be sent, and one that was rolled. */

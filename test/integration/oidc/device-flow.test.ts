@@ -9,6 +9,7 @@ import {
   letIntervalsPass,
   poll,
 } from '../../harness/devices.ts';
+import { makeProofKeyPair, proofOf } from '../../harness/dpop.ts';
 import { createTestAccount, createTestApi, createTestClient, type TestClient } from '../../harness/factories.ts';
 import { signInForTokens } from '../../harness/flows.ts';
 import { errorOnPage, Person } from '../../harness/person.ts';
@@ -82,6 +83,31 @@ describe('a device', () => {
     const other = await createTestClient(server.domains);
     expect((await poll(server.issuer, other, 'x')).status).toBe(400);
     expect((await poll(server.issuer, other, 'x')).body.error).toMatch(/unauthorized_client|invalid_request/);
+  });
+
+  test('that brings a key gets a token bound to it, and a poll that lacks the nonce is none', async () => {
+    const keys = await makeProofKeyPair();
+    const codes = await askForCodes(server.issuer, client);
+    const pollWith = async (nonce?: string) => {
+      const response = await fetch(`${server.issuer}/token`, {
+        method: 'POST',
+        headers: { dpop: await proofOf(keys, { htu: `${server.issuer}/token`, nonce }) },
+        body: new URLSearchParams({
+          grant_type: DEVICE_CODE_GRANT,
+          client_id: client.id,
+          device_code: codes.device_code,
+        }),
+      });
+      const body = (await response.json()) as Record<string, unknown>;
+      return { status: response.status, body, nonce: response.headers.get('dpop-nonce') ?? undefined };
+    };
+    const first = await pollWith();
+    expect(refusal(first)).toBe('400 use_dpop_nonce');
+    expect(refusal(await pollWith(first.nonce))).toBe('400 authorization_pending');
+    await connectDevice(server.issuer, new Person(), codes.user_code, await createTestAccount(server.domains));
+    const { body } = await pollWith(first.nonce);
+    expect(body.token_type).toBe('DPoP');
+    expect((await userinfo(server.issuer, String(body.access_token))).status).toBe(401);
   });
 
   test('has to wait, and then gets the tokens of the person who typed its code in', async () => {
