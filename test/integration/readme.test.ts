@@ -17,7 +17,7 @@ import { until } from '../harness/until.ts';
 const README_ISSUER = 'http://localhost:3000';
 const README_APP_PORT = '4000';
 const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/architecture.md', 'docs/operations.md'];
-const GUIDES = globSync(['docs/{api-keys,choosing-tokens}.md', 'docs/guides/*.md', 'examples/*/README.md'], {
+const GUIDES = globSync(['docs/{api-keys,choosing-tokens,service-clients}.md', 'docs/guides/*.md', 'examples/*/README.md'], {
   cwd: CHECKOUT,
 });
 
@@ -137,7 +137,8 @@ describe('the README', () => {
       if (constant !== undefined) {
         expect({ name, value }).toEqual({ name, value: constant === '' ? 'none' : `\`${constant}\`` });
       } else if (inDevelopment[name] !== undefined) {
-        const both = `\`${inDevelopment[name]}\`; in production \`${inProduction[name]}\``;
+        const production = inProduction[name] === undefined ? 'none' : `\`${inProduction[name]}\``;
+        const both = `\`${inDevelopment[name]}\`; in production ${production}`;
         expect({ name, value }).toEqual({ name, value: both });
       } else {
         expect({ name, value }).toEqual({ name, value: expect.stringMatching(/[a-z]{4,}/) });
