@@ -17,9 +17,12 @@ import { until } from '../harness/until.ts';
 const README_ISSUER = 'http://localhost:3000';
 const README_APP_PORT = '4000';
 const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/architecture.md', 'docs/operations.md'];
-const GUIDES = globSync(['docs/{api-keys,choosing-tokens,service-clients}.md', 'docs/guides/*.md', 'examples/*/README.md'], {
-  cwd: CHECKOUT,
-});
+const GUIDES = globSync(
+  ['docs/{api-keys,choosing-tokens,service-clients}.md', 'docs/guides/*.md', 'examples/*/README.md'],
+  {
+    cwd: CHECKOUT,
+  },
+);
 
 const readme = readDocument('README.md');
 
