@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import type { NewApi } from '../../../src/clients/index.ts';
 import { createTestApiKey, setUpForKeys } from '../../harness/api-keys.ts';
+import { askForCodes, connectDevice, createDeviceClient, DEVICE_CODE_GRANT } from '../../harness/devices.ts';
 import {
   createServiceClient,
   createTestAccount,
@@ -128,6 +129,27 @@ describe('how and when a person signed in', () => {
     const later = await codeFor(server.issuer, client, person, { person: browser, parameters });
     const { body } = await redeem(server.issuer, client, later.code, later.verifier, { resource: api.identifier });
     expect(decodeJwt((body as Tokens).access_token).auth_time).toBe(before);
+  });
+
+  test.each(formats)('is told of a person who connected a device, in a %s token', async (tokenFormat) => {
+    const api = await createTestApi(server.domains, { tokenFormat });
+    const scope = `openid ${api.scopes[0]?.scope}`;
+    const device = await createDeviceClient(server.domains, { metadata: { scope } });
+    const person = await createTestAccount(server.domains);
+    await server.domains.accounts.setRoles(person.account.id, ['viewer']);
+    const resource = api.identifier;
+    const { device_code, user_code } = await askForCodes(server.issuer, device, { scope, resource });
+    await connectDevice(server.issuer, new Person(), user_code, person);
+    const parameters = { grant_type: DEVICE_CODE_GRANT, device_code, resource };
+    const { body } = await post(`${server.issuer}/token`, device, parameters);
+    const { introspected } = await saidOf(device, String(body.access_token));
+    expect(introspected).toMatchObject({
+      sub: person.account.id,
+      auth_time: expect.any(Number),
+      acr: 'urn:tessera:acr:password',
+      amr: ['pwd'],
+      roles: ['viewer'],
+    });
   });
 
   test('is nothing that a service’s token, or one for userinfo alone, tells', async () => {
