@@ -40,7 +40,7 @@ export async function readTlsFiles(files: TlsFiles, now: number): Promise<TlsMat
     throw unusable('TLS_KEY_FILE wants the private key of the first certificate in TLS_CERT_FILE');
   }
   const clientCa = files.clientCaFile === undefined ? undefined : await read('MTLS_CA_FILE', files.clientCaFile);
-  if (clientCa !== undefined) parseCertificates('MTLS_CA_FILE', clientCa);
+  if (clientCa !== undefined) checkRoots(parseCertificates('MTLS_CA_FILE', clientCa));
   try {
     createSecureContext({ cert, key });
   } catch (error) {
@@ -86,6 +86,13 @@ function checkValidity({ validFromDate, validToDate }: X509Certificate, now: num
   if (validFromDate.getTime() > now) {
     throw unusable(`TLS_CERT_FILE wants a certificate that is valid: it begins at ${validFromDate.toISOString()}`);
   }
+}
+
+/** Node's servers believe a chain only up to its root: without that one, nobody's certificate would ever be known. */
+function checkRoots(authorities: readonly X509Certificate[]): void {
+  const rootless = authorities.find((authority) => !authorities.some((above) => authority.checkIssued(above)));
+  if (rootless === undefined) return;
+  throw unusable(`MTLS_CA_FILE wants, beside ${oneLine(rootless.subject)}, the authority above it, up to the root`);
 }
 
 /** Node puts each part of a name on a line. */

@@ -50,7 +50,5 @@ export function tlsOptions(
     rejectUnauthorized: false,
     // Without any, Node would take the public ones of the web for authorities of clients.
     ca: clientCa ?? [],
-    // An authority that is named is trusted, though the one above it is not (RFC 5280, section 6.1: any may be the anchor).
-    allowPartialTrustChain: true,
   };
 }

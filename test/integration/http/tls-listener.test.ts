@@ -2,10 +2,22 @@ import type { RequestListener } from 'node:http';
 import { Agent, get } from 'node:https';
 import { connect as connectPlainly } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import {
+  type ConnectionOptions,
+  connect,
+  getCACertificates,
+  TLSSocket as ServerSocket,
+  setDefaultCACertificates,
+  type TLSSocket,
+} from 'node:tls';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createListener, type Listener, tlsOptions } from '../../../src/http/index.ts';
-import { createAuthority, createServerCertificate, type TestCertificate } from '../../harness/certificates.ts';
+import {
+  createAuthority,
+  createCertificate,
+  createServerCertificate,
+  type TestCertificate,
+} from '../../harness/certificates.ts';
 
 const authority = createAuthority();
 const materialOf = ({ cert, key }: TestCertificate) => ({
@@ -90,6 +102,57 @@ describe('a port that speaks TLS', () => {
     await expect(handshake(old)).rejects.toThrow();
     await expect(handshake({ maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-SHA' })).rejects.toThrow();
     expect((await handshake()).getProtocol()).toBe('TLSv1.3');
+  });
+});
+
+test('a connection is never negotiated anew', async () => {
+  const { handshake } = await listen(HELLO);
+  const socket = await handshake({ maxVersion: 'TLSv1.2' });
+  const outcome = await new Promise((resolve) => {
+    socket.once('error', resolve);
+    socket.renegotiate({}, (error) => resolve(error));
+  });
+  expect(String(outcome)).toMatch(/^Error: .*no renegotiation/i);
+});
+
+describe('a port that asks for certificates', () => {
+  const server = createServerCertificate({ issuer: authority });
+  const asking = (clientCa?: TestCertificate) =>
+    tlsOptions(
+      { ...materialOf(server), clientCa: clientCa && Buffer.from(clientCa.cert) },
+      { asksForCertificate: true },
+    );
+  const IS_KNOWN: RequestListener = ({ socket }, response) =>
+    response.end(`known: ${socket instanceof ServerSocket && socket.authorized}`);
+
+  /** Whether the authority of a certificate is known, as the server sees it. */
+  async function isKnown(handshake: (options: ConnectionOptions) => Promise<TLSSocket>, issuer: TestCertificate) {
+    const { cert, key } = createCertificate({ issuer });
+    const socket = await handshake({ cert, key });
+    socket.write('GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n');
+    return (await text(socket)).includes('known: true');
+  }
+
+  test('believes other authorities after a renewal, and still asks', async () => {
+    const [before, after] = [createAuthority('before'), createAuthority('after')];
+    const { listener, handshake } = await listen(IS_KNOWN, asking(before));
+    expect(await isKnown(handshake, before)).toBe(true);
+    expect(await isKnown(handshake, after)).toBe(false);
+    listener.renew(asking(after));
+    expect(await isKnown(handshake, before)).toBe(false);
+    expect(await isKnown(handshake, after)).toBe(true);
+  });
+
+  test('believes no authority of the web where none was named', async () => {
+    const ofTheWeb = createAuthority('web');
+    const usual = getCACertificates();
+    setDefaultCACertificates([...usual, ofTheWeb.cert]);
+    try {
+      const { handshake } = await listen(IS_KNOWN, asking());
+      expect(await isKnown(handshake, ofTheWeb)).toBe(false);
+    } finally {
+      setDefaultCACertificates(usual);
+    }
   });
 });
 

@@ -4,7 +4,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readTlsFiles, type TlsFiles } from '../../../src/http/tls-files.ts';
 import { watchTlsFiles } from '../../../src/http/tls-watch.ts';
-import { createAuthority, createServerCertificate, type TestCertificate } from '../../harness/certificates.ts';
+import {
+  createAuthority,
+  createCertificate,
+  createServerCertificate,
+  type TestCertificate,
+} from '../../harness/certificates.ts';
 import { freshFolder } from '../../harness/fresh-folder.ts';
 import { recordingLogger, silentLogger } from '../../harness/loggers.ts';
 
@@ -39,6 +44,13 @@ describe('the files of the server', () => {
     expect(read.validUntil.getTime()).toBeGreaterThan(Date.now());
   });
 
+  test('hold an authority of clients together with its root', async () => {
+    const root = createAuthority();
+    const below = createCertificate({ issuer: root, isAuthority: true });
+    const read = await readTlsFiles({ ...filesOf(good), clientCaFile: write(below.cert + root.cert) }, Date.now());
+    expect(read.clientCa?.toString()).toBe(below.cert + root.cert);
+  });
+
   const missing = '/nowhere/at.pem';
   const encrypted = generateKeyPairSync('ec', {
     namedCurve: 'P-256',
@@ -50,6 +62,14 @@ describe('the files of the server', () => {
     ['no certificate', () => ({ ...filesOf(good), certFile: missing }), /^TLS_CERT_FILE wants a file that can be read/],
     ['no key', () => ({ ...filesOf(good), keyFile: missing }), /^TLS_KEY_FILE wants a file that can be read/],
     ['no authorities', () => ({ ...filesOf(good), clientCaFile: missing }), /^MTLS_CA_FILE wants a file that can be/],
+    [
+      'an authority without its root',
+      () => ({
+        ...filesOf(good),
+        clientCaFile: write(createCertificate({ issuer: createAuthority(), isAuthority: true }).cert),
+      }),
+      /^MTLS_CA_FILE wants, beside CN=test .*, the authority above it, up to the root$/,
+    ],
     ['an empty certificate', () => filesOf({ ...good, cert: '' }), /^TLS_CERT_FILE wants certificates in PEM/],
     ['empty authorities', () => ({ ...filesOf(good), clientCaFile: write('') }), /^MTLS_CA_FILE wants certificates/],
     [
