@@ -123,7 +123,10 @@ function withClientFlags(command: Command): Command {
       repeatable,
     )
     .option('--scope <scopes>', 'what it may ask for, in one argument: "openid orders:read"')
-    .option('--auth-method <method>', 'client_secret_basic, client_secret_post, private_key_jwt or none')
+    .option(
+      '--auth-method <method>',
+      'client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth, self_signed_tls_client_auth or none',
+    )
     .option(
       '--api <urn>',
       'an API that it may call; none named: any, within its scopes; "URN SCOPE…": those alone there (repeatable)',
