@@ -9,8 +9,8 @@ import { readersEnvironment, withoutBuilds } from './example-program.ts';
 
 /** The address of Tessera in the documents, which may be taken while the tests run. */
 const ISSUER = 'http://localhost:3000';
-/** The port of the reader's own program in the documents. */
-const PORT = /\b4000\b/g;
+/** The ports of the reader's own programs in the documents. */
+const PORTS = /\b400\d\b/g;
 const LIMIT_MS = 600_000;
 
 /**
@@ -19,7 +19,8 @@ const LIMIT_MS = 600_000;
  * print with the block `text` or `json` below, where there is one (`…` stands for anything within a line). The shell
  * begins in a folder with all of examples/ in it; Tessera is a fresh one in development.
  *
- * A block whose last line ends with `&` leaves a program running; the next one begins when that listens on port 4000.
+ * A block whose last line ends with `&` leaves a program running; the next one begins when that listens on the port 400…
+ * of its `PORT`.
  *
  * @param path within the checkout
  */
@@ -36,13 +37,15 @@ export function walkthrough(path: string): void {
       const server = await startServerProcess({ dataDirectory: environment.DATA_DIR, environment });
       try {
         await server.ready();
-        const port = String(await freePort());
-        const text = readDocument(path).replaceAll(ISSUER, server.address).replaceAll(PORT, port);
+        const document = readDocument(path).replaceAll(ISSUER, server.address);
+        const ports = new Map<string, string>();
+        for (const [port] of document.matchAll(PORTS)) ports.set(port, ports.get(port) ?? String(await freePort()));
+        const text = document.replaceAll(PORTS, (port) => ports.get(port) ?? port);
         const steps = blocksIn(text).filter(({ mark }) => mark !== '');
-        const printed = await runInOrder(
-          steps.map((step) => commandOf(step, port)),
-          { folder, environment: { ...readersEnvironment(), ...environment, PORT: String(server.port) } },
-        );
+        const printed = await runInOrder(steps.map(commandOf), {
+          folder,
+          environment: { ...readersEnvironment(), ...environment, PORT: String(server.port) },
+        });
         expect(steps.length).toBeGreaterThan(2);
         for (const [index, { output }] of steps.entries()) {
           if (output !== '') expect(printed[index]?.replaceAll('\r', '')).toMatch(pattern(output));
@@ -57,12 +60,14 @@ export function walkthrough(path: string): void {
   );
 }
 
-function commandOf({ mark, body }: Block, port: string): string {
+function commandOf({ mark, body }: Block): string {
   if (mark.startsWith(SAVED)) {
     const end = 'END OF WHAT IS SAVED';
     return `cat > ${mark.slice(SAVED.length)} <<'${end}'\n${body}\n${end}`;
   }
   if (mark !== RUNS) throw new Error(`no such mark: ${mark}`);
   if (!body.endsWith('&')) return body;
+  const port = /\bPORT=(\d+)/.exec(body)?.[1];
+  if (port === undefined) throw new Error(`no PORT to wait for: ${body}`);
   return `${body}\nuntil (: < /dev/tcp/127.0.0.1/${port}) 2> /dev/null; do kill -0 $!; sleep 0.1; done`;
 }

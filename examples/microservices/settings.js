@@ -1,0 +1,20 @@
+/** A setting that has no default. */
+export function required(name) {
+  const value = process.env[name];
+  if (value) return value;
+  console.error(`${name} is not set`);
+  process.exit(1);
+}
+
+/** Where Tessera is, as it calls itself. */
+export const issuer = new URL(required('ISSUER'));
+
+/** The three as they are registered, and where each is called. A token is for one of them alone. */
+export const services = {
+  gateway: { audience: 'urn:shop:gateway', url: process.env.GATEWAY_URL ?? 'http://localhost:4000' },
+  orders: { audience: 'urn:shop:orders', url: process.env.ORDERS_URL ?? 'http://localhost:4001' },
+  stock: { audience: 'urn:shop:stock', url: process.env.STOCK_URL ?? 'http://localhost:4002' },
+};
+
+/** How long before its end a token is no longer sent: as long as a request takes on its way, and then some. */
+export const renewBeforeSeconds = Number(process.env.RENEW_BEFORE_SECONDS ?? 30);
