@@ -26,9 +26,9 @@ type Format = 'jwt' | 'opaque';
 const OWNERS = ['client', 'account'] as const;
 const FORMATS = ['opaque', 'jwt'] as const;
 
-/** A key for an API that a gateway guards, and another API behind it with the same scopes. */
+/** A key for an API that a gateway guards, and another API behind it with the same scopes; tokens of both have one format. */
 async function begin(owner: 'client' | 'account' = 'client', format: Format = 'opaque', input: object = {}) {
-  const setup = await setUpForKeys(first.domains, owner, { tokenFormat: 'opaque' });
+  const setup = await setUpForKeys(first.domains, owner, { tokenFormat: format });
   const scope = `${setup.read} ${setup.write}`;
   const grant_types = ['client_credentials', TOKEN_EXCHANGE];
   const gateway = await createServiceClient(first.domains, scope, { metadata: { grant_types } });
