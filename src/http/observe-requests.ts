@@ -19,6 +19,8 @@ export type RequestRecord = Readonly<{
   status: number | undefined;
   /** The OAuth error code of the answer. */
   error: string | undefined;
+  /** Why it was refused, where that may be nothing that the client has done. */
+  reason?: string | undefined;
   /** The fault behind a 5xx answer. */
   fault: unknown;
   durationMs: number;
@@ -51,7 +53,7 @@ export function observeRequests(options: {
 
     // 'close' comes once, after the whole answer or when the peer has left.
     context.res.once('close', () => {
-      const { clientId, grantType, error, fault } = outcomeOf(context.req);
+      const { clientId, grantType, error, reason, fault } = outcomeOf(context.req);
       const record: RequestRecord = {
         requestId,
         method,
@@ -61,6 +63,7 @@ export function observeRequests(options: {
         grantType,
         status: context.res.writableFinished ? context.res.statusCode : undefined,
         error,
+        reason,
         fault,
         durationMs: now() - startedAt,
         address,

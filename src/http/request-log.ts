@@ -15,7 +15,9 @@ const CLIENT_ID_LENGTH = 200;
 export function createRequestLog({ logger }: { logger: Logger }): (record: RequestRecord) => void {
   // Its members are known, and looking for secrets among them took an eighth of the CPU of a request (docs/performance.md).
   const plainLogger = logger.child({}, { redact: { paths: [] } });
-  return ({ requestId, method, path, endpoint, clientId, grantType, status, error, fault, durationMs, address }) => {
+  return (record) => {
+    const { requestId, method, path, endpoint, clientId, grantType, status, error, reason, fault } = record;
+    const { durationMs, address } = record;
     const isFault = status !== undefined && status >= 500 && endpoint !== 'health';
     const level = isFault ? 'error' : endpoint === 'health' ? 'debug' : 'info';
     const isPlain = !isFault || fault === undefined;
@@ -30,6 +32,7 @@ export function createRequestLog({ logger }: { logger: Logger }): (record: Reque
         grantType: grantType === undefined ? undefined : grantTypeLabel(grantType),
         ...(status === undefined ? { isAborted: true } : { status }),
         error,
+        reason,
         durationMs: Math.round(durationMs * 10) / 10,
         address,
         ...(isPlain ? {} : { err: fault }),

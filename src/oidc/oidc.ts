@@ -15,6 +15,7 @@ import { limitApiKeys } from './api-key-grant.ts';
 import { listenForAudit, settleAudit } from './audit-listeners.ts';
 import { type Callers, createCallers } from './callers.ts';
 import { keepClientInstances } from './client-instances.ts';
+import { noteClientKeyFaults } from './client-key-faults.ts';
 import type { ConsentsStore } from './consents-store.ts';
 import { completeDeviceFlow } from './device-flow.ts';
 import { failClosed } from './faults.ts';
@@ -104,6 +105,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     compareSecretsByDigest(provider, callers);
     listenForAudit(provider, dependencies.audit);
     noteJwtRefusals(provider);
+    noteClientKeyFaults(provider);
     provider.on('server_error', (context, error) => {
       outcomeOf(context.req).fault = error;
     });

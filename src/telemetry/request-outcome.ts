@@ -8,6 +8,8 @@ export type RequestOutcome = {
   grantType?: string | undefined;
   /** The OAuth error code of the answer. */
   error?: string | undefined;
+  /** Why a request was refused, where that may be nothing that its client has done; for the log alone. */
+  reason?: string | undefined;
   /** The fault behind a 5xx answer, for the log alone. */
   fault?: unknown;
 };

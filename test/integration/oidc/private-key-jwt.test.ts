@@ -3,6 +3,7 @@ import { exportJWK, exportSPKI, generateKeyPair, importJWK, type JWTPayload, Sig
 import type { NewClient } from '../../../src/clients/index.ts';
 import { createServiceClient, createTestApi, unique } from '../../harness/factories.ts';
 import { type KeyHost, serveJson, startKeyHost } from '../../harness/key-host.ts';
+import { recordingLogger } from '../../harness/loggers.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { post } from '../../harness/token-requests.ts';
 import { SEEN_WITHIN_MS, until } from '../../harness/until.ts';
@@ -12,6 +13,7 @@ const AFTER_A_MINUTE_MS = 61_000;
 /** The server waits 2.5 s for keys; the rest is for a busy machine. */
 const PATIENCE_MS = 6_000;
 
+const { logger, lines } = recordingLogger();
 let clockOffsetMs = 0;
 let server: TestServer;
 let second: TestServer;
@@ -20,7 +22,7 @@ beforeAll(async () => {
   // In Jest's realm the library finds no dispatcher for a guard of its own, and says so once. Ours is another one.
   jest.spyOn(console, 'warn').mockImplementation(() => undefined);
   const clock = () => Date.now() + clockOffsetMs;
-  server = await startTestServer({ clock });
+  server = await startTestServer({ clock, logger });
   second = await startTestServer({ node: server, environment: { ISSUER: server.issuer } });
 });
 afterAll(async () => {
@@ -239,6 +241,29 @@ describe('keys at a jwks_uri', () => {
     await closed.close();
     const unreachable = await clientWith({ jwks_uri: `${closed.url}/jwks` });
     await expectRefused(await assertion(unreachable.id, key));
+  });
+
+  test('that can’t be had are told of in the log, and bad assertions are not', async () => {
+    const key = await makeKey();
+    const closed = await startKeyHost(() => undefined);
+    await closed.close();
+    const garbled = await hostOf((_request, response) => response.end('hunter2 hunter2'));
+    const broken = await hostOf((_request, response) => response.writeHead(500).end('{}'));
+    const good = await hostOf(serveJson(() => ({ keys: [key.jwk] })));
+    const linesOf = (clientId: string) => until('it is logged', () => lines.find((line) => line.clientId === clientId));
+    for (const [url, reason] of [
+      [closed.url, /^keys of the client: .*ECONNREFUSED/],
+      [garbled.url, /^keys of the client: the answer is no JSON$/],
+      [broken.url, /^keys of the client: unexpected jwks_uri response status code, expected 200 OK, got 500/],
+      ['http://localhost:9', /^keys of the client: /],
+    ] as const) {
+      const client = await clientWith({ jwks_uri: `${url}/jwks` });
+      await expectRefused(await assertion(client.id, key));
+      expect(await linesOf(client.id)).toMatchObject({ level: 30, status: 401, reason: expect.stringMatching(reason) });
+    }
+    const client = await clientWith({ jwks_uri: `${good.url}/jwks` });
+    await expectRefused(await assertion(client.id, await makeKey()));
+    expect(await linesOf(client.id)).not.toHaveProperty('reason');
   });
 
   test('are waited for no longer than a few seconds, and nobody else waits', async () => {
