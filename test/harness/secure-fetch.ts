@@ -5,7 +5,7 @@ import { buffer } from 'node:stream/consumers';
 export type SecureClient = { ca: string; certificate?: { cert: string; key: string } | undefined };
 
 export type SecureFetch = ((url: string | URL, init?: SecureRequest) => Promise<Response>) & { close(): void };
-type SecureRequest = { method?: string; headers?: HeadersInit; body?: unknown };
+type SecureRequest = { method?: string; headers?: ConstructorParameters<typeof Headers>[0]; body?: unknown };
 
 /** `fetch` over TLS with a client certificate, which the built-in one can't be given. Connections are kept until `close`. */
 export function secureFetch({ ca, certificate }: SecureClient): SecureFetch {
