@@ -248,7 +248,7 @@ describe('a revocation in the middle of an exchange', () => {
   }
 
   test.each(FORMATS)('leaves nothing alive of a %s token in format %s', async (outer, inner) => {
-    for (let round = 0; round < 5; round += 1) {
+    for (let round = 0; round < 3; round += 1) {
       const on = await createLandscape(first.domains, { outer, inner });
       const person = await signInToApp(first.address, first.domains, on);
       const service = await createServiceClient(first.domains, on.read);
