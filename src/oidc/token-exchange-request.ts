@@ -2,7 +2,7 @@ import { errors } from 'oidc-provider';
 
 export const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token';
 const JWT_TYPE = 'urn:ietf:params:oauth:token-type:jwt';
-export const API_KEY_TYPE = 'urn:tessera:token-type:api_key';
+const API_KEY_TYPE = 'urn:tessera:token-type:api_key';
 
 const SUBJECT_TYPES = [ACCESS_TOKEN_TYPE, JWT_TYPE, API_KEY_TYPE] as const;
 const ACTOR_TYPES = [ACCESS_TOKEN_TYPE, JWT_TYPE] as const;
