@@ -1,5 +1,5 @@
 import type { AccessToken, ClientCredentials, JWTStructured, KoaContextWithOIDC } from 'oidc-provider';
-import { apiKeySubject } from './api-key-grant.ts';
+import { apiKeyClaims, apiKeySubject } from './api-key-grant.ts';
 import { type ClaimBudget, keepWithinBudget } from './claim-budget.ts';
 import { GRANT_ID_CLAIM, REVISION_CLAIM } from './jwt-access-token.ts';
 import { notedRevision } from './jwt-revision.ts';
@@ -20,7 +20,7 @@ export async function extraTokenClaims(
   context: KoaContextWithOIDC,
   token: IssuedToken,
 ): Promise<Record<string, unknown> | undefined> {
-  const claims = { ...signInClaims(context, token), ...apiKeySubject(context), ...exchangeClaims(context) };
+  const claims = { ...signInClaims(context, token), ...apiKeyClaims(context, token), ...exchangeClaims(context) };
   return Object.keys(claims).length === 0 ? undefined : claims;
 }
 

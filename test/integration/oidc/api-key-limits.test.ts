@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createTestApiKey, type KeySetup, setUpForKeys, type TestApiKey } from '../../harness/api-keys.ts';
+import { makeProofKeyPair, proofOf, requestWithProof } from '../../harness/dpop.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { clientCredentials, introspect } from '../../harness/token-requests.ts';
 
@@ -79,6 +80,26 @@ describe('at /token', () => {
     expect((await clientCredentials(server.issuer, key, { scope: setup.write })).status).toBe(400);
     expect((await clientCredentials(server.issuer, key, { resource: 'urn:made:up' })).status).toBe(400);
     expect((await clientCredentials(server.issuer, key)).status).toBe(200);
+  });
+
+  test('nor does what is refused to hand out a nonce (RFC 9449, section 8)', async () => {
+    const key = await keyWith({ quota: { requests: 1, windowSeconds: 3_600 } });
+    const keys = await makeProofKeyPair();
+    const htu = `${server.issuer}/token`;
+    const { status, nonce } = await requestWithProof(server.issuer, key, await proofOf(keys, { htu }));
+    expect(status).toBe(400);
+    const answer = await requestWithProof(server.issuer, key, await proofOf(keys, { htu, nonce }));
+    expect(answer).toMatchObject({ status: 200, body: { token_type: 'DPoP' } });
+    const refused = await requestWithProof(server.issuer, key, await proofOf(keys, { htu, nonce }));
+    expect(refused.status).toBe(429);
+  });
+
+  test.each(['opaque', 'jwt'] as const)('a quota is as good for a token in %s format', async (tokenFormat) => {
+    const { owner, read, api } = await setUpForKeys(server.domains, 'account', { tokenFormat });
+    const quota = { requests: 1, windowSeconds: 3_600 };
+    const key = await createTestApiKey(server.domains, { owner, scopes: [read], apis: [api.identifier], quota });
+    expect((await clientCredentials(server.issuer, key)).status).toBe(200);
+    expect((await clientCredentials(server.issuer, key)).status).toBe(429);
   });
 });
 
