@@ -27,13 +27,26 @@ describe('the token endpoint', () => {
   test.each([
     'password',
     'implicit',
-    'urn:ietf:params:oauth:grant-type:device_code',
-    'urn:ietf:params:oauth:grant-type:token-exchange',
+    'urn:ietf:params:oauth:grant-type:jwt-bearer',
+    'urn:openid:params:grant-type:ciba',
     'nonsense',
     '__proto__',
   ])('does not know the grant %s', async (grant_type) => {
     const { status, body } = await post(`${server.issuer}/token`, client, { grant_type, username: 'a', password: 'b' });
     expect({ status, error: body.error }).toEqual({ status: 400, error: 'unsupported_grant_type' });
+  });
+
+  test.each([
+    'authorization_code',
+    'refresh_token',
+    'urn:ietf:params:oauth:grant-type:device_code',
+    'urn:ietf:params:oauth:grant-type:token-exchange',
+  ])('refuses the grant %s to a client that is not registered for it', async (grant_type) => {
+    const { status, body } = await post(`${server.issuer}/token`, client, { grant_type });
+    expect({ status, ...body }).toMatchObject({
+      status: 400,
+      error_description: 'requested grant type is not allowed for this client',
+    });
   });
 
   test('wants a grant', async () => {
