@@ -72,8 +72,8 @@ async function startAll(settings: Record<string, string> = {}): Promise<typeof r
   return { gateway, orders, stock };
 }
 
-async function tokenOfPerson(resource = GATEWAY): Promise<string> {
-  const tokens = await signInForTokens(server.issuer, clients.app, person, {
+async function tokenOfPerson(resource = GATEWAY, who = person): Promise<string> {
+  const tokens = await signInForTokens(server.issuer, clients.app, who, {
     parameters: { scope: 'openid orders:read', resource },
     redemption: { resource },
   });
@@ -102,6 +102,18 @@ test('every service knows for whom it works, and who acts', async () => {
     },
     challenge: null,
   });
+});
+
+test('people who call at the same time are not taken for one another', async () => {
+  const people = await Promise.all(Array.from({ length: 4 }, () => createTestAccount(server.domains)));
+  const tokens = await Promise.all(people.map((who) => tokenOfPerson(GATEWAY, who)));
+  for (const round of ['first', 'kept']) {
+    const answers = await Promise.all(tokens.map((token) => get(running.gateway.address, '/orders', token)));
+    expect({ round, customers: answers.map(({ body }) => [body.customer, body.reservations.customer]) }).toEqual({
+      round,
+      customers: people.map(({ account }) => [account.id, account.id]),
+    });
+  }
 });
 
 describe('a token that was stolen', () => {
@@ -255,3 +267,4 @@ test('a service that is away is told from a token that is bad, and nothing of it
 });
 
 walkthrough('examples/microservices/README.md');
+walkthrough('docs/guides/microservices.md');
