@@ -3,6 +3,8 @@ import { inspect } from 'node:util';
 import { defaults, developmentDefaults, productionDefaults } from '../../config/defaults.ts';
 import { AppError } from '../errors.ts';
 import { type Environment, environmentSchema } from './config-schema.ts';
+import { type Fault, report } from './faults.ts';
+import { type Mtls, reportTlsFaults, type Tls, toMtls, toTls } from './tls-settings.ts';
 
 /** The whole configuration, checked and frozen. Lengths of time are seconds. */
 export type Config = Readonly<{
@@ -28,21 +30,10 @@ export type Config = Readonly<{
   /** Absent: made by the server and kept sealed in the database. */
   cookieKeys: readonly string[] | undefined;
   trustedProxies: readonly string[];
-  /** PEM files of the certificate with which this server speaks TLS itself; absent: http, and a proxy ends TLS. */
-  tls: Readonly<{ certFile: string; keyFile: string }> | undefined;
-  /** Mutual TLS (RFC 8705); absent: not offered. */
-  mtls:
-    | Readonly<{
-        /** The origin that clients with certificates call, as published in `mtls_endpoint_aliases`. */
-        baseUrl: string;
-        /** Whether certificates are verified against authorities, without which `tls_client_auth` is not offered. */
-        verifiesChains: boolean;
-        source:
-          | Readonly<{ kind: 'port'; port: number; caFile: string | undefined }>
-          /** Names of headers, in lower case. */
-          | Readonly<{ kind: 'header'; certificate: string; verified: string | undefined }>;
-      }>
-    | undefined;
+  /** Absent: http, and a proxy ends TLS. */
+  tls: Tls | undefined;
+  /** Absent: not offered. */
+  mtls: Mtls | undefined;
   /** What the server fetches from addresses that clients register. */
   outbound: Readonly<{ allowsHttp: boolean; privateRanges: readonly string[] }>;
   /** A JWT access token that would be larger is refused. */
@@ -119,14 +110,6 @@ export function loadConfig(environment: NodeJS.ProcessEnv): Config {
   return toConfig(parsed.data);
 }
 
-/** What is wrong with the setting `name`. */
-type Fault = { name: string; line: string };
-
-/** A setting is told of once: what else is wrong with it hangs on what was found first. */
-function report(faults: Fault[], name: string, want: string): void {
-  if (!faults.some((fault) => fault.name === name)) faults.push({ name, line: `${name} ${want}` });
-}
-
 function readGiven(environment: NodeJS.ProcessEnv, faults: Fault[]): Record<string, string> {
   const given: Record<string, string> = {};
   for (const name of Object.keys(environmentSchema.shape)) {
@@ -154,36 +137,6 @@ function reportVaultFaults(given: Readonly<Record<string, string>>, faults: Faul
     report(faults, 'VAULT_TRANSIT_KEY', 'wants the name of a key of the transit engine where VAULT_ADDR is set');
   if (given.VAULT_SEALS === 'false' && given.KEY_ENCRYPTION_KEY === undefined)
     report(faults, 'VAULT_SEALS', 'wants true where KEY_ENCRYPTION_KEY is not set: something has to seal');
-}
-
-function reportTlsFaults(given: Readonly<Record<string, string>>, faults: Fault[]): void {
-  const asksForCertificates = /[1-9]/.test(given.MTLS_PORT ?? '');
-  const endsTls = given.TLS_CERT_FILE !== undefined;
-  if (endsTls && given.TLS_KEY_FILE === undefined)
-    report(faults, 'TLS_KEY_FILE', 'wants the private key of the certificate in TLS_CERT_FILE');
-  if (!endsTls && given.TLS_KEY_FILE !== undefined)
-    report(faults, 'TLS_CERT_FILE', 'wants the certificate of the key in TLS_KEY_FILE');
-  if (endsTls && given.ISSUER?.startsWith('http:'))
-    report(faults, 'ISSUER', 'wants https where TLS_CERT_FILE is set: PORT then speaks nothing else');
-  if (asksForCertificates) {
-    if (!endsTls)
-      report(faults, 'MTLS_PORT', 'wants TLS_CERT_FILE and TLS_KEY_FILE; where a proxy ends TLS, set MTLS_BASE_URL');
-    if (Number(given.MTLS_PORT) === Number(given.PORT ?? defaults.PORT))
-      report(faults, 'MTLS_PORT', 'wants another port than PORT, where browsers would ask people for certificates');
-    if (given.CLIENT_CERT_VERIFIED_HEADER !== undefined)
-      report(faults, 'CLIENT_CERT_VERIFIED_HEADER', 'has no meaning beside MTLS_PORT: this server verifies by itself');
-    return;
-  }
-  if (given.MTLS_CA_FILE !== undefined)
-    report(faults, 'MTLS_CA_FILE', 'wants MTLS_PORT: where a proxy asks for certificates, the proxy verifies them');
-  if (given.MTLS_BASE_URL !== undefined && given.TRUST_PROXY === undefined)
-    report(faults, 'MTLS_BASE_URL', 'wants TRUST_PROXY, the proxy that hands over certificates, or MTLS_PORT');
-  if (given.CLIENT_CERT_VERIFIED_HEADER === undefined) return;
-  if (given.MTLS_BASE_URL === undefined)
-    report(faults, 'CLIENT_CERT_VERIFIED_HEADER', 'wants MTLS_BASE_URL, where clients with certificates call');
-  const certificateHeader = given.CLIENT_CERT_HEADER ?? defaults.CLIENT_CERT_HEADER;
-  if (given.CLIENT_CERT_VERIFIED_HEADER.toLowerCase() === certificateHeader.toLowerCase())
-    report(faults, 'CLIENT_CERT_VERIFIED_HEADER', 'wants another header than CLIENT_CERT_HEADER');
 }
 
 /** OWASP's Password Storage Cheat Sheet: the least memory of argon2id, 19 MiB, with which two passes do. */
@@ -218,24 +171,6 @@ function toVault(values: Environment): Config['vault'] {
   if (address === undefined || token === undefined || key === undefined) return undefined;
   const { VAULT_NAMESPACE: namespace, VAULT_TRANSIT_MOUNT: mount, VAULT_SEALS: seals } = values;
   return Object.freeze({ address, token, key, namespace, mount, seals });
-}
-
-function toTls({ TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }: Environment): Config['tls'] {
-  return certFile === undefined || keyFile === undefined ? undefined : Object.freeze({ certFile, keyFile });
-}
-
-function toMtls(values: Environment, issuer: string): Config['mtls'] {
-  const { MTLS_PORT: port, MTLS_CA_FILE: caFile, MTLS_BASE_URL: given } = values;
-  if (port > 0) {
-    const own = new URL(issuer);
-    own.port = String(port);
-    const source = Object.freeze({ kind: 'port', port, caFile } as const);
-    return Object.freeze({ baseUrl: given ?? own.origin, verifiesChains: caFile !== undefined, source });
-  }
-  if (given === undefined) return undefined;
-  const { CLIENT_CERT_HEADER: certificate, CLIENT_CERT_VERIFIED_HEADER: verified } = values;
-  const source = Object.freeze({ kind: 'header', certificate, verified } as const);
-  return Object.freeze({ baseUrl: given, verifiesChains: verified !== undefined, source });
 }
 
 const LOOPBACK_HOSTS = ['localhost', '127.0.0.1', '[::1]'];

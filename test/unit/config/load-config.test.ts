@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { loadConfig } from '../../../src/config/index.ts';
-import { AppError } from '../../../src/errors.ts';
+import { faultsOf } from '../../harness/config-faults.ts';
 
 const KEY = Buffer.alloc(32, 7).toString('base64url');
 const OTHER_KEY = Buffer.alloc(32, 8).toString('base64url');
@@ -14,17 +14,6 @@ const production = {
   DATABASE_URL: 'postgres://tessera:hunter2@db.example.com/tessera',
   KEY_ENCRYPTION_KEY: KEY,
 };
-
-/** The lines with which a start is refused; none where it isn't. */
-function faultsOf(environment: Record<string, string>): string[] {
-  try {
-    loadConfig(environment);
-    return [];
-  } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'configuration') throw error;
-    return error.message.split('\n');
-  }
-}
 
 describe('defaults', () => {
   test('nothing has to be set for development, which is reachable from this machine alone', () => {

@@ -1,21 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import { loadConfig } from '../../../src/config/index.ts';
-import { AppError } from '../../../src/errors.ts';
+import { faultsOf } from '../../harness/config-faults.ts';
 
 const FILES = { TLS_CERT_FILE: '/tls/cert.pem', TLS_KEY_FILE: '/tls/key.pem' };
 const MTLS = { ...FILES, MTLS_PORT: '3443' };
 const PROXY = { TRUST_PROXY: '10.0.0.1', MTLS_BASE_URL: 'https://mtls.example.com' };
-
-/** The lines with which a start is refused; none where it isn't. */
-function faultsOf(environment: Record<string, string>): string[] {
-  try {
-    loadConfig(environment);
-    return [];
-  } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'configuration') throw error;
-    return error.message.split('\n');
-  }
-}
 
 describe('TLS', () => {
   test('is off unless it has files, and mutual TLS too', () => {
