@@ -52,7 +52,7 @@ export async function completeSignIn(url, { codeVerifier, state, nonce }) {
   return { name: name ?? sub, ...kept(tokens) };
 }
 
-/** An access token that is good for some time yet. @throws `ResponseBodyError` `invalid_grant` where it is all over */
+/** An access token that is good for some time yet. @throws with the error `invalid_grant` where it is all over */
 export async function accessTokenOf(session) {
   if (Date.now() < session.renewAt) return session.accessToken;
   // Requests at the same time share one refresh.
@@ -65,6 +65,8 @@ export async function accessTokenOf(session) {
 
 async function renew(session) {
   const { refreshToken } = session;
+  // The issuer gave none: the session lasts as long as its first access token.
+  if (refreshToken === undefined) throw Object.assign(new Error('no refresh token'), { error: 'invalid_grant' });
   const tokens = await openid.refreshTokenGrant(issuer, refreshToken, { resource: settings.audience });
   // The refresh token of a client with a secret stays; where a new one comes, that counts.
   Object.assign(session, kept({ refresh_token: refreshToken, ...tokens }));
@@ -79,8 +81,10 @@ function kept({ access_token, refresh_token, expires_in }) {
 }
 
 /** Ends all tokens of the session. @returns where the browser is sent, to be signed out there too */
-export async function signOut({ refreshToken }) {
-  await openid.tokenRevocation(issuer, refreshToken).catch((error) => console.error('not revoked:', error.message));
+export async function signOut({ refreshToken, accessToken }) {
+  await openid
+    .tokenRevocation(issuer, refreshToken ?? accessToken)
+    .catch((error) => console.error('not revoked:', error.message));
   // Without an ID token as a hint: in an address it would stay in the browser's history.
   return openid.buildEndSessionUrl(issuer, { post_logout_redirect_uri: `${settings.origin}/` });
 }

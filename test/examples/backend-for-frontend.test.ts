@@ -329,6 +329,21 @@ describe('an access token', () => {
     await restart();
   });
 
+  test('that came without a refresh token is as long as the session', async () => {
+    const metadata = {
+      grant_types: ['authorization_code'],
+      redirect_uris: [`${origin}/callback`],
+      scope: `openid ${SCOPE}`,
+    };
+    const short = await createTestClient(server.domains, { metadata });
+    await restart({ CLIENT_ID: short.id, CLIENT_SECRET: short.secret, RENEW_BEFORE_SECONDS: String(TTL_SECONDS) });
+    const visited = await signedIn();
+    await visited.page.click('text=Ask the API');
+    await shown(visited.page, 'Your session has ended. Sign in again.');
+    await visited.context.close();
+    await restart();
+  });
+
   test('that the API refuses ends the session', async () => {
     const visited = await signedIn();
     await server.domains.endAccess({ accountId: person.account.id });
