@@ -29,7 +29,8 @@ import {
 } from './api-keys-store.ts';
 import { checkPurpose, checkSettings, invalid, notFound } from './check-api-key.ts';
 import type { ApiKeyOwners } from './owners.ts';
-import { createUseMeter, type UseCounts } from './use-meter.ts';
+import type { UseCounts } from './use-meter.ts';
+import { createUseMeters } from './use-meters.ts';
 
 type Changed = { ok: true; apiKey: ApiKey };
 /** `key` is shown this once. */
@@ -134,7 +135,7 @@ export function createApiKeys(dependencies: {
     clock,
   });
   changeFeed.subscribe('api-keys', (id) => cache.drop(id));
-  const meter = createUseMeter({
+  const meter = createUseMeters({
     write: (increments) => addIncrements(knex, increments),
     flushSeconds,
     clock,

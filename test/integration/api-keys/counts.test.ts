@@ -186,7 +186,7 @@ async function useInProcess(id: string, signal: 'SIGKILL' | 'SIGTERM', flushSeco
 
 describe('a process that uses a key and', () => {
   test('is killed loses what it allowed within the last flush interval, and no more', async () => {
-    const { id } = await createKey(node, clientId);
+    const { id } = await createKey(node, clientId, { quota: { requests: 1_000_000_000, windowSeconds: 86_400 } });
     const said = await useInProcess(id, 'SIGKILL', 1, 2_500);
     const last = said.at(-1) ?? { at: 0, allowed: 0 };
     // A flush takes its time, on a busy machine some.

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import type { ApiKey } from '../../../src/api-keys/api-key.ts';
 import type { ApiKeyIncrements, ApiKeyTotal } from '../../../src/api-keys/api-key-counts-store.ts';
 import { createUseMeter, type UseMeter } from '../../../src/api-keys/use-meter.ts';
@@ -46,6 +46,8 @@ function ownDatabase() {
 }
 
 beforeEach(() => {
+  // What one test leaves to be written must not be written in the next.
+  jest.useFakeTimers();
   now = NOON;
   written = [];
   answer = ownDatabase();
@@ -59,6 +61,7 @@ beforeEach(() => {
     },
   });
 });
+afterEach(() => jest.useRealTimers());
 
 describe('a quota', () => {
   const quota = { requests: 3, windowSeconds: 60 };
@@ -256,36 +259,26 @@ describe('what is written', () => {
   });
 
   test('waits for no longer than the interval', async () => {
-    jest.useFakeTimers();
-    try {
-      allow(aKey(), 3);
-      await jest.advanceTimersByTimeAsync(999);
-      expect(written).toHaveLength(0);
-      await jest.advanceTimersByTimeAsync(1);
-      expect(written).toHaveLength(1);
-      allow(aKey());
-      await jest.advanceTimersByTimeAsync(1_000);
-      expect(written).toHaveLength(2);
-    } finally {
-      jest.useRealTimers();
-    }
+    allow(aKey(), 3);
+    await jest.advanceTimersByTimeAsync(999);
+    expect(written).toHaveLength(0);
+    await jest.advanceTimersByTimeAsync(1);
+    expect(written).toHaveLength(1);
+    allow(aKey());
+    await jest.advanceTimersByTimeAsync(1_000);
+    expect(written).toHaveLength(2);
   });
 
   test('is tried again by itself while it can not be written', async () => {
-    jest.useFakeTimers();
-    try {
-      const back = answer;
-      answer = async () => {
-        throw new Error('away');
-      };
-      allow(aKey());
-      await jest.advanceTimersByTimeAsync(3_000);
-      expect(written).toHaveLength(3);
-      answer = back;
-      await jest.advanceTimersByTimeAsync(10_000);
-      expect(written).toHaveLength(4);
-    } finally {
-      jest.useRealTimers();
-    }
+    const back = answer;
+    answer = async () => {
+      throw new Error('away');
+    };
+    allow(aKey());
+    await jest.advanceTimersByTimeAsync(3_000);
+    expect(written).toHaveLength(3);
+    answer = back;
+    await jest.advanceTimersByTimeAsync(10_000);
+    expect(written).toHaveLength(4);
   });
 });
