@@ -1,16 +1,14 @@
-import { type AccessToken, type ClientCredentials, errors, type KoaContextWithOIDC } from 'oidc-provider';
+import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { type ApiKey, type ApiKeys, type ApiKeyVerdict, isMeantAsApiKey } from '../api-keys/index.ts';
 import { setRateLimitFields } from './api-key-limit-fields.ts';
 import { type Callers, ownerIdOf } from './callers.ts';
 import { failClosed } from './faults.ts';
 import type { GrantHandler } from './grant-handlers.ts';
 
-type IssuedToken = AccessToken | ClientCredentials;
+/** What a request has still to ask of an API key, and whom the token of one that the key makes itself is about. */
+type NotedUse = Readonly<{ ask(api: string | undefined): void; sub?: string | undefined }>;
 
-/** What a request that an API key makes has still to ask for, and whom its token is about. */
-type PendingUse = Readonly<{ sub: string; ask(api: string | undefined): void }>;
-
-const pendingUses = new WeakMap<object, PendingUse>();
+const notedUses = new WeakMap<object, NotedUse>();
 
 /**
  * Client credentials by an API key: one use of it is asked for, and counted, once everything else about the request was
@@ -27,28 +25,33 @@ export function limitApiKeys({ callers, apiKeys }: { callers: Callers; apiKeys: 
       const apiKey = caller && callers.apiKeyOf(caller);
       // It was ended since it has authenticated.
       if (apiKey === undefined) throw new errors.InvalidClientAuth('client not found');
-      pendingUses.set(context.req, {
-        sub: ownerIdOf(apiKey.owner),
-        ask: (api) => askForUse(context, apiKey, apiKeys.allow(apiKey, { api, address: context.ip })),
-      });
+      const ask = (api: string | undefined) =>
+        askForUse(context, apiKey, apiKeys.allow(apiKey, { api, address: context.ip }));
+      noteUse(context, ask, ownerIdOf(apiKey.owner));
       return handler(context);
     };
 }
 
 /**
- * What a token says that is got with an API key: it is about the key's owner, an account or a client.
+ * Notes a use of an API key that is not asked for before everything else about the request was checked: what is refused
+ * for another reason is none.
  *
- * @throws what refuses the token, where the key may not be used for it now
+ * @param ask counts the use, or throws what refuses the token; gets the API that the token is for
+ * @param sub whom the token is about, where the key makes the request itself
  */
-export function apiKeyClaims(context: KoaContextWithOIDC, { aud }: IssuedToken): { sub?: string } {
-  pendingUses.get(context.req)?.ask(typeof aud === 'string' ? aud : undefined);
-  return apiKeySubject(context);
+export function noteUse(context: KoaContextWithOIDC, ask: NotedUse['ask'], sub?: string): void {
+  notedUses.set(context.req, { ask, sub });
 }
 
-/** The same, of a token whose use was asked for. */
+/** Asks for the use that was noted, if one was. @throws what refuses the token, where the key may not be used for it now */
+export function askForNotedUse(context: KoaContextWithOIDC, { aud }: { aud?: unknown }): void {
+  notedUses.get(context.req)?.ask(typeof aud === 'string' ? aud : undefined);
+}
+
+/** Whom a token is about that an API key asks for: the key's owner, an account or a client. */
 export function apiKeySubject(context: KoaContextWithOIDC): { sub?: string } {
-  const use = pendingUses.get(context.req);
-  return use === undefined ? {} : { sub: use.sub };
+  const sub = notedUses.get(context.req)?.sub;
+  return sub === undefined ? {} : { sub };
 }
 
 /** Says how the limits of a key stand. @throws where they allow no use of it now */

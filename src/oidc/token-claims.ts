@@ -1,5 +1,5 @@
 import type { AccessToken, ClientCredentials, JWTStructured, KoaContextWithOIDC } from 'oidc-provider';
-import { apiKeyClaims, apiKeySubject } from './api-key-grant.ts';
+import { apiKeySubject, askForNotedUse } from './api-key-grant.ts';
 import { type ClaimBudget, keepWithinBudget } from './claim-budget.ts';
 import { GRANT_ID_CLAIM, REVISION_CLAIM } from './jwt-access-token.ts';
 import { notedRevision } from './jwt-revision.ts';
@@ -13,14 +13,16 @@ type IssuedToken = AccessToken | ClientCredentials;
  * What our access tokens say beyond what the library puts into them, in either format: in a JWT as claims, and by
  * introspection for an opaque token, with which it is stored. A claim that the library sets by itself (`sub`, `client_id`,
  * `aud`, …) wins in a JWT; {@link customizeJwt} may still change it there. Each source is a function of its own, spread here.
+ * The library asks once proofs, scopes and resource are in order, so that the use of an API key is asked for here.
  *
- * @returns undefined where there is nothing to add
+ * @returns undefined where there is nothing to add. @throws what refuses the token, where an API key may not be used now
  */
 export async function extraTokenClaims(
   context: KoaContextWithOIDC,
   token: IssuedToken,
 ): Promise<Record<string, unknown> | undefined> {
-  const claims = { ...signInClaims(context, token), ...apiKeyClaims(context, token), ...exchangeClaims(context) };
+  askForNotedUse(context, token);
+  const claims = { ...signInClaims(context, token), ...apiKeySubject(context), ...exchangeClaims(context) };
   return Object.keys(claims).length === 0 ? undefined : claims;
 }
 

@@ -1,5 +1,6 @@
 import { errors, type KoaContextWithOIDC, type TokenEndpointGrantContext } from 'oidc-provider';
 import { type Apis, type RegisteredClient, TOKEN_EXCHANGE } from '../clients/index.ts';
+import { noteUse } from './api-key-grant.ts';
 import { failClosed } from './faults.ts';
 import type { GrantProvider } from './grant-handlers.ts';
 import type { IntrospectedToken } from './policies.ts';
@@ -46,7 +47,7 @@ export function registerTokenExchange(provider: GrantProvider, exchange: TokenEx
       const actor = request.actor && (await readActor(context, request.actor, client, exchange));
       const scopes = narrow(context, request, { client, subject, apis: exchange.apis });
       noteExchange(context, decide(client, subject, actor, scopes));
-      subject.spend?.();
+      if (subject.spend) noteUse(context, subject.spend);
       await issue(context);
       context.body = { ...(context.body as object), issued_token_type: ACCESS_TOKEN_TYPE };
     },

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import { createTestApiKey, setUpForKeys, tokenByBearer } from '../../harness/api-keys.ts';
+import { makeProofKeyPair, proofOf, requestWithProof } from '../../harness/dpop.ts';
 import { createServiceClient, createTestApi } from '../../harness/factories.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { exchange, exchanged, TOKEN_EXCHANGE } from '../../harness/token-exchange.ts';
@@ -162,6 +163,13 @@ test('what looks like a key, or is no key, is refused in the same way', async ()
 test('an exchange is one use of the key, within its quota; a refused one is none', async () => {
   const on = await begin('client', 'opaque', { quota: { requests: 2, windowSeconds: 3_600 } });
   expect((await on.exchangeKey({ scope: on.write })).body.error).toBe('invalid_scope');
+  const proof = { htu: `${issuer}/token` };
+  const parameters = { grant_type: TOKEN_EXCHANGE, subject_token: on.key.key, subject_token_type: API_KEY_TYPE };
+  for (let refused = 0; refused < 3; refused += 1) {
+    const withoutNonce = await proofOf(await makeProofKeyPair(), proof);
+    const { body } = await requestWithProof(issuer, on.gateway, withoutNonce, { ...parameters, resource: on.resource });
+    expect(body.error).toBe('use_dpop_nonce');
+  }
   expect((await on.exchangeKey()).headers.get('ratelimit')).toContain('r=1');
   expect((await on.exchangeKey()).status).toBe(200);
   const { status, body, headers } = await on.exchangeKey();
