@@ -19,4 +19,4 @@ export { authenticates, type MetadataValidator, type NewClient, type RegisteredC
 export { type ClientMetadata, TOKEN_EXCHANGE } from './client-metadata-schema.ts';
 export { type Clients, createClients } from './clients.ts';
 export type { RegistryAudit } from './registry-audit.ts';
-export { isOpenIdScope, OPENID_SCOPES } from './scopes.ts';
+export { isOpenIdScope, OPENID_SCOPES, scopesIn } from './scopes.ts';

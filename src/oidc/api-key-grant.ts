@@ -16,13 +16,13 @@ const notedUses = new WeakMap<object, NotedUse>();
  * "not now" that is registered for the token endpoint (RFC 8628, section 3.5); use from elsewhere with `unauthorized_client`
  * (RFC 6749, section 5.2).
  */
-export function limitApiKeys({ callers, apiKeys }: { callers: Callers; apiKeys: Pick<ApiKeys, 'allow'> }) {
+export function limitApiKeys({ clients, apiKeys }: { clients: Callers; apiKeys: Pick<ApiKeys, 'allow'> }) {
   return (handler: GrantHandler): GrantHandler =>
     async (context) => {
       const { clientId } = context.oidc.client;
       if (!isMeantAsApiKey(clientId)) return handler(context);
-      const caller = await failClosed(() => callers.find(clientId));
-      const apiKey = caller && callers.apiKeyOf(caller);
+      const caller = await failClosed(() => clients.find(clientId));
+      const apiKey = caller && clients.apiKeyOf(caller);
       // It was ended since it has authenticated.
       if (apiKey === undefined) throw new errors.InvalidClientAuth('client not found');
       const ask = (api: string | undefined) =>

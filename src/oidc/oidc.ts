@@ -123,14 +123,14 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
         rolesOf: (subject) => rolesOf(subject, dependencies),
       }),
     );
-    provider.use(introspectApiKey({ ...dependencies, callers, issuer: config.issuer }));
+    provider.use(introspectApiKey({ ...dependencies, issuer: config.issuer }));
     provider.use(revokeApiKey(dependencies));
     provider.use(revokeJwt(provider, { ...dependencies, read: readJwt }));
-    provider.wrapGrant('client_credentials', limitApiKeys({ ...dependencies, callers }));
+    provider.wrapGrant('client_credentials', limitApiKeys(dependencies));
     registerTokenExchange(provider, {
       ...dependencies,
       read: createPresentedTokenReader({ readJwt, readLinks, now: dependencies.clock }),
-      readKey: createPresentedKeyReader({ ...dependencies, callers }),
+      readKey: createPresentedKeyReader(dependencies),
       mayIntrospect: (callerId, token) => mayIntrospect(callerId, token, dependencies),
     });
     return provider;

@@ -1,7 +1,7 @@
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import type { Accounts } from '../accounts/index.ts';
 import type { ApiKey } from '../api-keys/index.ts';
-import { type Apis, authenticates, type RegisteredClient } from '../clients/index.ts';
+import { type Api, type Apis, authenticates, type RegisteredClient, scopesIn } from '../clients/index.ts';
 import type { Callers } from './callers.ts';
 import { failClosed } from './faults.ts';
 import { ALLOWED_ORIGINS } from './provider-client.ts';
@@ -19,10 +19,7 @@ export type IntrospectedToken = {
 
 /**
  * Whether a token is alive and the caller may know it. Alive: its client is still registered and its account, if it is
- * of a person, is there and enabled, which the library asks nobody; one that was got with an API key also says no more than
- * the key may ask for now. May know: the token's own client, the one that owns its key, a client named for the API that it is
- * for, or one registered to introspect all (RFC 7662, section 4); one that does not authenticate, its own alone, whatever the
- * registry says.
+ * of a person, is there and enabled, which the library asks nobody; one that was got with an API key is also still worth that.
  */
 export async function mayIntrospect(
   callerId: string,
@@ -38,21 +35,46 @@ export async function mayIntrospect(
     if (caller === undefined || owner === undefined) return false;
     if (token.accountId !== undefined && (account === undefined || account.isDisabled)) return false;
     const apiKey = registries.clients.apiKeyOf(owner);
-    if (apiKey !== undefined && !mayStillSay(owner, token, registries.apis)) return false;
-    if (caller.id === owner.id) return true;
-    if (!authenticates(caller.metadata)) return false;
-    if (caller.mayIntrospectAny || ownsKey(caller, apiKey)) return true;
+    if (apiKey !== undefined && !isStillWorth(owner, token, registries.apis)) return false;
     const api = registries.apis.all().find(({ identifier }) => identifier === token.audience);
-    return api?.introspectionClientIds.includes(caller.id) ?? false;
+    return mayKnow(caller, owner, apiKey, api);
   });
 }
 
-/** What an API key and its owner may do shrinks at once, with what was got before. */
-function mayStillSay(holder: RegisteredClient, { audience, scope }: IntrospectedToken, apis: Apis): boolean {
-  if (audience === undefined) return scope === undefined;
-  if (!holder.apis.includes(audience)) return false;
+/**
+ * Whether a caller may know of a token or key what it is worth at one API: the client that holds it, the one that owns the key,
+ * a client named for the API, or one registered to introspect all (RFC 7662, section 4); one that does not authenticate, what
+ * it holds itself alone, whatever the registry says.
+ *
+ * @param apiKey the holder, where that is one
+ * @param api undefined: it is for none
+ */
+export function mayKnow(
+  caller: RegisteredClient,
+  holder: Pick<RegisteredClient, 'id'>,
+  apiKey: ApiKey | undefined,
+  api: Api | undefined,
+): boolean {
+  if (caller.id === holder.id) return true;
+  if (!authenticates(caller.metadata)) return false;
+  if (caller.mayIntrospectAny || ownsKey(caller, apiKey)) return true;
+  return api?.introspectionClientIds.includes(caller.id) ?? false;
+}
+
+/**
+ * Whether an API key is still worth what was got with it: what the key and its owner may do shrinks at once, with what was
+ * got before. What is for no API alone has to be among what the key may do at all of its APIs.
+ *
+ * @param holder the key as a client, with what it and its owner may do now
+ */
+export function isStillWorth(
+  holder: RegisteredClient,
+  { audience, scope }: Pick<IntrospectedToken, 'audience' | 'scope'>,
+  apis: Apis,
+): boolean {
+  if (audience !== undefined && !holder.apis.includes(audience)) return false;
   const callable = scopesCallable(holder, apis, audience);
-  return (scope?.split(' ') ?? []).every((each) => callable.includes(each));
+  return scopesIn(scope).every((each) => callable.includes(each));
 }
 
 /** Whether a caller is the client that a key belongs to. */

@@ -3,8 +3,8 @@ import { parseApiKey } from '../api-keys/index.ts';
 import { askForUse } from './api-key-grant.ts';
 import { ownerIdOf } from './callers.ts';
 import { failClosed } from './faults.ts';
-import { findKnownKey, type KeySources, namedAddress } from './introspect-api-key.ts';
 import { notedRevision } from './jwt-revision.ts';
+import { findKnownKey, type KeySources, namedAddress } from './known-keys.ts';
 import type { PresentedToken } from './token-exchange-tokens.ts';
 
 /** Of an API key that a client was sent, as it is worth where the client may introspect it. */
@@ -24,19 +24,17 @@ export function createPresentedKeyReader(sources: KeySources): PresentedKeyReade
     const parts = parseApiKey(value);
     const found = parts && (await failClosed(() => findKnownKey(sources, callerId, parts)));
     if (found === undefined) return undefined;
-    const { holder, apiKey, apis, scopes } = found;
-    const { owner, expiresAt } = apiKey;
-    const [api, ...others] = apis;
+    const { holder, apiKey, onlyApi, scopes, expiresAt } = found;
+    const { owner } = apiKey;
     return {
       sub: ownerIdOf(owner),
       clientId: holder.id,
       ...(owner.kind === 'account' ? { accountId: owner.accountId } : undefined),
       scopes,
-      ...(expiresAt === undefined ? undefined : { expiresAt: Math.floor(expiresAt.getTime() / 1_000) }),
+      ...(expiresAt === undefined ? undefined : { expiresAt }),
       links: [{ client_id: holder.id, rev: notedRevision(context) }],
       spend() {
-        const use = { api: others.length === 0 ? api : undefined, address: namedAddress(context) };
-        const verdict = sources.apiKeys.allow(apiKey, use);
+        const verdict = sources.apiKeys.allow(apiKey, { api: onlyApi, address: namedAddress(context) });
         if (!verdict.ok && verdict.reason.startsWith('address')) {
           throw new errors.InvalidRequest('subject_token may not be used from this ip_address, or from an unknown one');
         }

@@ -1,9 +1,9 @@
 import type { Accounts } from '../accounts/index.ts';
-import type { Apis, RegisteredClient } from '../clients/index.ts';
+import type { Apis } from '../clients/index.ts';
 import type { Clock } from '../config/index.ts';
 import type { ArtifactStore, Revocations } from '../tokens/index.ts';
 import type { Callers } from './callers.ts';
-import { scopesCallable } from './resources.ts';
+import { isStillWorth } from './policies.ts';
 
 /**
  * What the token of an exchange came from, the nearest first: a claim of JWTs, stored with opaque tokens, and shown by no
@@ -78,19 +78,12 @@ async function partiesOfLink(link: TokenLink, sub: string, sources: LinkSources)
   const owner = clients.apiKeyOf(client)?.owner;
   // A key is no client once its owner is none, or disabled.
   if (owner !== undefined) {
-    if (!isWorth(client, link, sources.apis)) return undefined;
+    if (!isStillWorth(client, { audience: link.aud, scope: link.scope }, sources.apis)) return undefined;
     return owner.kind === 'account' ? { accountId: owner.accountId } : {};
   }
   if (person.accountId === undefined) return {};
   const account = await accounts.find(person.accountId);
   return account === undefined || account.isDisabled ? undefined : person;
-}
-
-/** @param holder an API key as a client, with what it and its owner may do now */
-function isWorth(holder: RegisteredClient, { aud, scope }: TokenLink, apis: Apis): boolean {
-  if (aud !== undefined && !holder.apis.includes(aud)) return false;
-  const callable = scopesCallable(holder, apis, aud);
-  return (scope?.split(' ') ?? []).every((each) => callable.includes(each));
 }
 
 function isRevoked({ client_id, jti = '', rev = 0 }: TokenLink, accountId: string, { revocations }: LinkSources) {
