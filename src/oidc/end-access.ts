@@ -52,7 +52,7 @@ export async function endAccess(stores: AccessStores, whose: RevocationFilter, b
   // A JWT of a person ends with its grant, so a grant needs no mark.
   if ('accountId' in whose) await revocations.revokeAccount(whose.accountId);
   if ('clientId' in whose) await revocations.revokeClient(whose.clientId);
-  await consents.forget('grantId' in whose ? await partiesOfGrant(artifacts, whose.grantId) : whose);
+  await consents.forget('grantId' in whose ? await holdersOfGrant(artifacts, whose.grantId) : whose);
   const ofKeys = 'grantId' in whose ? 0 : await endTokensOfKeys(stores, toOwner(whose));
   return ofKeys + (await artifacts.revokeAll(whose));
 }
@@ -116,7 +116,8 @@ async function readJwt(sources: AccessStores & JwtEvidence, value: string): Prom
   return createLivingJwtReader(verify, { ...sources, readLinks: async () => ({}) })(value);
 }
 
-async function partiesOfGrant(artifacts: Pick<ArtifactStore, 'find'>, grantId: string) {
+/** Whose grant it is, alive or not; of one that is unknown, nobody's. */
+async function holdersOfGrant(artifacts: Pick<ArtifactStore, 'find'>, grantId: string) {
   const { accountId, clientId } = partiesOf((await artifacts.find('Grant', grantId)) ?? {});
   return accountId !== undefined && clientId !== undefined ? { accountId, clientId } : {};
 }

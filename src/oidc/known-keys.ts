@@ -13,7 +13,7 @@ export type KeySources = {
 };
 
 /** What a caller may know of a living key that it was sent. */
-export type KnownKey = Readonly<{
+type KnownKey = Readonly<{
   /** The key as a client. */
   holder: RegisteredClient;
   apiKey: ApiKey;

@@ -1,6 +1,7 @@
 import type { Clock } from '../config/index.ts';
 import type { ArtifactStore, Revocations } from '../tokens/index.ts';
 import { type AccessTokenClaims, GRANT_ID_CLAIM, type JwtVerifier, REVISION_CLAIM } from './jwt-access-token.ts';
+import { livingGrant } from './living-grant.ts';
 import { type LinkReader, linksIn } from './token-exchange-links.ts';
 
 /**
@@ -30,7 +31,7 @@ export function createLivingJwtReader(verify: JwtVerifier, sources: JwtSources):
     if (claims === undefined) return undefined;
     const grantId = claims[GRANT_ID_CLAIM];
     const parties: Pick<LivingJwt, 'grantId' | 'accountId'> | undefined =
-      grantId === undefined ? {} : await partiesOfGrant(grantId, claims, sources);
+      grantId === undefined ? {} : await livingGrant(grantId, claims.client_id, sources);
     if (parties === undefined) return undefined;
     const links = linksIn(claims);
     const origin = links.length === 0 ? {} : await sources.readLinks(links, claims.sub);
@@ -43,17 +44,4 @@ export function createLivingJwtReader(verify: JwtVerifier, sources: JwtSources):
     });
     return isRevoked ? undefined : { claims, ...origin, ...parties };
   };
-}
-
-/** @returns undefined where the grant has ended, or is another client's */
-async function partiesOfGrant(
-  grantId: string,
-  claims: AccessTokenClaims,
-  { artifacts, clock }: JwtSources,
-): Promise<{ grantId: string; accountId: string } | undefined> {
-  const grant = await artifacts.find('Grant', grantId);
-  if (grant === undefined || grant.clientId !== claims.client_id || typeof grant.accountId !== 'string')
-    return undefined;
-  const hasExpired = typeof grant.exp === 'number' && grant.exp <= Math.floor(clock() / 1_000);
-  return hasExpired ? undefined : { grantId, accountId: grant.accountId };
 }

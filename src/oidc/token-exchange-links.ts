@@ -3,6 +3,7 @@ import type { Apis } from '../clients/index.ts';
 import type { Clock } from '../config/index.ts';
 import type { ArtifactStore, Revocations } from '../tokens/index.ts';
 import type { Callers } from './callers.ts';
+import { hasExpired, livingGrant } from './living-grant.ts';
 import { isStillWorth } from './policies.ts';
 
 /**
@@ -94,20 +95,15 @@ function isRevoked({ client_id, jti = '', rev = 0 }: TokenLink, accountId: strin
 async function personOf(
   grantId: string,
   { client_id, session_uid }: TokenLink,
-  { artifacts, clock }: LinkSources,
+  sources: LinkSources,
 ): Promise<Parties | undefined> {
   const [grant, session] = await Promise.all([
-    artifacts.find('Grant', grantId),
-    session_uid === undefined ? undefined : artifacts.findByUid(session_uid),
+    livingGrant(grantId, client_id, sources),
+    session_uid === undefined ? undefined : sources.artifacts.findByUid(session_uid),
   ]);
-  if (grant?.clientId !== client_id || typeof grant.accountId !== 'string') return undefined;
-  if (hasExpired(grant, clock)) return undefined;
+  if (grant === undefined) return undefined;
   if (session_uid === undefined) return { accountId: grant.accountId };
   const authorizations = session?.authorizations as Record<string, { grantId?: string }> | undefined;
   const isOfSession = session?.accountId === grant.accountId && authorizations?.[client_id]?.grantId === grantId;
-  return isOfSession && !hasExpired(session, clock) ? { accountId: grant.accountId } : undefined;
-}
-
-function hasExpired({ exp }: Readonly<Record<string, unknown>>, clock: Clock): boolean {
-  return typeof exp === 'number' && exp <= Math.floor(clock() / 1_000);
+  return isOfSession && !hasExpired(session, sources.clock) ? { accountId: grant.accountId } : undefined;
 }
