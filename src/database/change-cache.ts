@@ -9,7 +9,10 @@ export type ChangeCache<T> = Readonly<{
 
 /** While nobody can be sure to hear of changes, an answer serves for less than the second within which every node has to follow. */
 const MAX_AGE_MS = 750;
-/** What is sure to be dropped when it changes may stay; this bounds what was changed by hand, past the rooms. */
+/**
+ * What is sure to be dropped when it changes may stay; this bounds what was changed by hand, past the rooms, and how long a
+ * key that left a `jwks_uri` is still good.
+ */
 const MAX_TOLD_AGE_MS = 60_000;
 /** About 2 KiB each. */
 const MAX_PRESENT = 10_000;

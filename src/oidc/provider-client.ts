@@ -16,7 +16,7 @@ const SECRET_PLACEHOLDER = randomBytes(32).toString('base64url');
  *
  * Keys at a `jwks_uri` are kept by the library's client, which it makes anew for metadata that it has not seen, and asked
  * for again only when no key fits: one that its owner took away would be good for ever. So each time that the client is
- * asked for (once a minute, client-instances.ts) its metadata differ in a member that nobody reads.
+ * asked for (once a minute, database/change-cache.ts) its metadata differ in a member that nobody reads.
  */
 export function toProviderMetadata(client: Pick<RegisteredClient, 'metadata' | 'allowedOrigins'>): AdapterPayload {
   return {
