@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_TTL_SECONDS } from './api.ts';
 import { subjectFault } from './certificate-subject.ts';
 import { redirectUriFault, webUriFault } from './client-uris.ts';
 import { isPlainText } from './plain-text.ts';
@@ -22,10 +23,9 @@ const REFUSED_ALGORITHM = /^(HS\d+|A\d+(GCM)?KW|PBES2.*|dir|none)$/i;
 /** Private members of every JWK type (RFC 7518, section 6; RFC 9964 for `priv`). */
 const PRIVATE_JWK_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv'];
 
-/** Below it, a client would ask for tokens all the time; above a day, the registry of APIs has its limit as well. */
+/** Below it, a client would ask for tokens all the time; above, APIs have their limit. */
 const LEAST_TTL_SECONDS = 30;
-const MOST_TTL_SECONDS = 86_400;
-const ACCESS_TOKEN_TTL = `wants whole seconds from ${LEAST_TTL_SECONDS} to ${MOST_TTL_SECONDS}`;
+const WANTED_TTL = `wants whole seconds from ${LEAST_TTL_SECONDS} to ${MAX_TTL_SECONDS}`;
 
 const text = z
   .string('wants a text')
@@ -150,9 +150,9 @@ export const clientMetadataSchema = z
     require_pkce: flag.optional(),
     // Our own, too: its access tokens live as long as their API says, and no longer than this.
     access_token_ttl_seconds: z
-      .int(ACCESS_TOKEN_TTL)
-      .min(LEAST_TTL_SECONDS, ACCESS_TOKEN_TTL)
-      .max(MOST_TTL_SECONDS, ACCESS_TOKEN_TTL)
+      .int(WANTED_TTL)
+      .min(LEAST_TTL_SECONDS, WANTED_TTL)
+      .max(MAX_TTL_SECONDS, WANTED_TTL)
       .optional(),
     // Our own: whether a token that it exchanges may, or may not, say that it was the client who did. Left out: it must.
     token_exchange_modes: z

@@ -9,7 +9,14 @@ import {
   parseApiKeyClientId,
   toApiKeyClientId,
 } from '../api-keys/index.ts';
-import type { Api, Apis, ClientMetadata, Clients, RegisteredClient } from '../clients/index.ts';
+import {
+  type Api,
+  type Apis,
+  type ClientMetadata,
+  type Clients,
+  type RegisteredClient,
+  scopesIn,
+} from '../clients/index.ts';
 import type { Clock } from '../config/index.ts';
 
 /** Whoever may authenticate here: registered clients, and API keys as clients of their own, with their owner's rights at the most. */
@@ -87,7 +94,7 @@ function toCaller(
   // A client without a list may call any API: a key that has lost all of its own may call none.
   if (callable.length === 0) return undefined;
   const owned = callable.flatMap(({ scopes }) => scopes.map(({ scope }) => scope));
-  const registered = owner === undefined ? owned : (owner.metadata.scope?.split(' ') ?? []);
+  const registered = owner === undefined ? owned : scopesIn(owner.metadata.scope);
   const scopes = effectiveScopes(
     apiKey,
     registered.filter((scope) => owned.includes(scope)),

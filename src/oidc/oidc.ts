@@ -28,7 +28,7 @@ import { noteJwtRefusals } from './jwt-refusal.ts';
 import { noteRevision } from './jwt-revision.ts';
 import { createLivingJwtReader } from './living-jwt.ts';
 import type { ClientCertificates } from './mtls.ts';
-import { mayIntrospect } from './policies.ts';
+import { type IntrospectedToken, mayIntrospect } from './policies.ts';
 import { type ProviderPages, providerConfiguration } from './provider-configuration.ts';
 import { createProviderHandle } from './provider-handle.ts';
 import { answerWithSuccessor } from './refresh-rotation.ts';
@@ -76,11 +76,11 @@ export type Oidc = Readonly<{
 
 /** @throws {AppError} `configuration` where the signing keys can't be opened */
 export async function createOidc(given: OidcDependencies): Promise<Oidc> {
-  const callers = createCallers(given);
-  // Whoever asks for a client here may be asked by an API key.
-  const dependencies = { ...given, clients: callers };
-  const { config, consents } = dependencies;
+  // Whoever looks for a client in this room may find an API key.
+  const dependencies = { ...given, clients: createCallers(given) };
+  const { config, clients, consents } = dependencies;
   const adapter = createAdapterFactory(dependencies);
+  const mayIntrospectNow = (callerId: string, token: IntrospectedToken) => mayIntrospect(callerId, token, dependencies);
   let keyFault: unknown;
   const handle = await createProviderHandle(async () => {
     const { privateJwks, publicJwks, algorithms, fault } = await dependencies.signingKeys.loadAvailable();
@@ -101,8 +101,8 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     const provider = new GrantProvider(config.issuer, providerConfiguration(inputs));
     // `ownAddress` has made the forwarded headers our own words.
     provider.proxy = true;
-    keepClientInstances(provider, callers);
-    compareSecretsByDigest(provider, callers);
+    keepClientInstances(provider, clients);
+    compareSecretsByDigest(provider, clients);
     listenForAudit(provider, dependencies.audit);
     noteJwtRefusals(provider);
     noteClientKeyFaults(provider);
@@ -113,13 +113,14 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     provider.use(settleAudit);
     provider.use(noteOutcome);
     provider.use(answerWithSuccessor);
+    provider.use(completeDeviceFlow(dependencies.pages));
+    // An answer passes these from the last to the first: whether the token is alive is settled before it gets its roles.
     provider.use(introspectRoles(dependencies));
     provider.use(introspectExchanged(readLinksToVerify));
-    provider.use(completeDeviceFlow(dependencies.pages));
     provider.use(
       introspectJwt({
         read: createLivingJwtReader(verify, { ...toVerify, readLinks: readLinksToVerify }),
-        mayIntrospect: (callerId, token) => mayIntrospect(callerId, token, dependencies),
+        mayIntrospect: mayIntrospectNow,
         rolesOf: (subject) => rolesOf(subject, dependencies),
       }),
     );
@@ -131,7 +132,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
       ...dependencies,
       read: createPresentedTokenReader({ readJwt, readLinks, now: dependencies.clock }),
       readKey: createPresentedKeyReader(dependencies),
-      mayIntrospect: (callerId, token) => mayIntrospect(callerId, token, dependencies),
+      mayIntrospect: mayIntrospectNow,
     });
     return provider;
   });

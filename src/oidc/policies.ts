@@ -85,7 +85,12 @@ export function ownsKey(caller: Pick<RegisteredClient, 'id'>, apiKey: ApiKey | u
 /** Only the token's own client may revoke it, and is told so (RFC 7009, section 2.1). */
 export function mayRevoke(caller: Client, token: { clientId?: string | undefined }): boolean {
   if (token.clientId === caller.clientId) return true;
-  throw new errors.InvalidRequest('client is not authorized to revoke the presented token');
+  throw refusedRevocation();
+}
+
+/** What a client is told that may not revoke the token or key which it presented. */
+export function refusedRevocation(): errors.InvalidRequest {
+  return new errors.InvalidRequest('client is not authorized to revoke the presented token');
 }
 
 /** Browsers may call from the origins that the client registered, and from no others. */

@@ -1,4 +1,4 @@
-import type { AdapterFactory, Configuration, ErrorOut, JWK, KoaContextWithOIDC } from 'oidc-provider';
+import type { AdapterFactory, Configuration, JWK, KoaContextWithOIDC } from 'oidc-provider';
 import { type Account, type Accounts, toClaims } from '../accounts/index.ts';
 import { type Apis, OPENID_SCOPES } from '../clients/index.ts';
 import { CLOCK_TOLERANCE_SECONDS, type Config } from '../config/index.ts';
@@ -40,7 +40,6 @@ import { boundedByExchange } from './token-exchange-claims.ts';
 
 /** The pages that the provider shows by itself; `interactions/` makes them. */
 export interface ProviderPages extends DevicePages {
-  error(context: KoaContextWithOIDC, out: ErrorOut, error: Error): void | Promise<void>;
   signOut(context: KoaContextWithOIDC, formHtml: string): void | Promise<void>;
   signedOut(context: KoaContextWithOIDC): void | Promise<void>;
   readonly locales: readonly string[];

@@ -5,6 +5,7 @@ import {
   type Clients,
   isOpenIdScope,
   type RegisteredClient,
+  scopesIn,
   TOKEN_EXCHANGE,
 } from '../clients/index.ts';
 import { failClosed } from './faults.ts';
@@ -126,11 +127,11 @@ function choicesFor(client: RegisteredClient, apis: Apis, scopes: readonly strin
 
 /** The scopes of an API that a client is registered for: those named for this API, else all of the client's that it owns. */
 function scopesOf(api: Api, client: RegisteredClient): string[] {
-  const registered = new Set(client.metadata.scope?.split(' '));
+  const registered = scopesIn(client.metadata.scope);
   const here = client.apiScopes[api.identifier];
   return api.scopes
     .map(({ scope }) => scope)
-    .filter((scope) => registered.has(scope) && (here === undefined || here.includes(scope)));
+    .filter((scope) => registered.includes(scope) && (here === undefined || here.includes(scope)));
 }
 
 /** The APIs at each of which the client may have every one of the scopes. */
@@ -142,7 +143,7 @@ function owningAll(apis: readonly Api[], client: RegisteredClient, scopes: reado
 }
 
 function registeredApiScopes(client: RegisteredClient): string[] {
-  return (client.metadata.scope?.split(' ') ?? []).filter((scope) => scope !== '' && !isOpenIdScope(scope));
+  return scopesIn(client.metadata.scope).filter((scope) => !isOpenIdScope(scope));
 }
 
 function invalidTarget(choices: readonly Api[]): errors.InvalidTarget {

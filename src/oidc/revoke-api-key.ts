@@ -1,8 +1,8 @@
-import { errors, type KoaContextWithOIDC } from 'oidc-provider';
+import type { KoaContextWithOIDC } from 'oidc-provider';
 import { type ApiKeys, parseApiKey, toApiKeyClientId } from '../api-keys/index.ts';
 import { auditContextOf } from '../audit/index.ts';
 import { failClosed } from './faults.ts';
-import { ownsKey } from './policies.ts';
+import { ownsKey, refusedRevocation } from './policies.ts';
 
 /**
  * Revokes an API key at /revoke (RFC 7009), for the key itself and for the client that owns it. An answer of 200 means that
@@ -29,9 +29,7 @@ export function revokeApiKey({ apiKeys }: { apiKeys: Pick<ApiKeys, 'find' | 'ver
 
 /** As for any token of somebody else's. */
 function refuse(context: KoaContextWithOIDC): void {
-  const { error, error_description } = new errors.InvalidRequest(
-    'client is not authorized to revoke the presented token',
-  );
+  const { error, error_description } = refusedRevocation();
   context.status = 400;
   context.type = 'json';
   context.body = { error, error_description };

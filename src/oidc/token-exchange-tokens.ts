@@ -1,5 +1,6 @@
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { parseApiKeyClientId } from '../api-keys/index.ts';
+import { scopesIn } from '../clients/index.ts';
 import { artifactKey } from '../tokens/index.ts';
 import { failClosed } from './faults.ts';
 import { REVISION_CLAIM } from './jwt-access-token.ts';
@@ -69,7 +70,7 @@ async function readJwt(value: string, read: LivingJwtReader): Promise<PresentedT
     clientId: client_id,
     ...(accountId === undefined ? undefined : { accountId }),
     ...(typeof aud === 'string' ? { audience: aud } : undefined),
-    scopes: scope?.split(' ') ?? [],
+    scopes: scopesIn(scope),
     expiresAt: exp,
     ...actIn(claims),
     links: [
