@@ -1,6 +1,7 @@
 /** What all servers under test have in common: clients, people and APIs. */
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
+import { parseApiKey, toApiKeyClientId } from '../src/api-keys/index.ts';
 import { composeDomains } from '../src/compose/index.ts';
 import { loadConfig } from '../src/config/index.ts';
 import { migrateUp, openDatabase } from '../src/database/index.ts';
@@ -98,8 +99,8 @@ export async function createRegistry(environment: Record<string, string>, public
           scopes: [SCOPES.opaque],
         }),
       );
-      const [prefix, id, secret = ''] = key.split('_');
-      return { key, id: `${prefix}_${id}`, secret };
+      const { id = '', secret = '' } = parseApiKey(key) ?? {};
+      return { key, id: toApiKeyClientId(id), secret };
     });
     const publicClientIds = await concurrently(publicClients, async (index) => {
       const id = `bench-app-${index}`;

@@ -51,7 +51,7 @@ export type ApiKeyPatch = {
   ratePerSecond?: number | null | undefined;
 };
 
-/** `reason` is one line for the person who asked; `field` names the member at fault, where it is one. */
+/** `field` names the member at fault, where it is one; `reason` is one line for the person who asked, without that name. */
 export type ApiKeyRefusal = {
   ok: false;
   code: 'invalid' | 'not_found' | 'revoked';

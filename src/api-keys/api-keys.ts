@@ -1,38 +1,30 @@
 import type { Knex } from 'knex';
 import type { AuditContext } from '../audit/index.ts';
 import type { Clock } from '../config/index.ts';
-import { announceChange, type ChangeFeed, createChangeCache } from '../database/index.ts';
-import { AppError } from '../errors.ts';
+import { type ChangeFeed, createChangeCache } from '../database/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import type { ApiKey, ApiKeyOwner, ApiKeyPatch, ApiKeyRefusal, NewApiKey } from './api-key.ts';
-import type { ApiKeyAction, ApiKeyAudit } from './api-key-audit.ts';
+import type { ApiKeyAudit } from './api-key-audit.ts';
 import { addIncrements, deleteUsageBefore, readUsage } from './api-key-counts-store.ts';
 import { matchesEither, secretDigest } from './api-key-secret.ts';
 import type { ApiKeyUsage, ApiKeyUse, ApiKeyVerdict } from './api-key-use.ts';
-import {
-  formatApiKey,
-  generateApiKeyId,
-  generateApiKeySecret,
-  isApiKeyId,
-  isApiKeySecret,
-  toApiKeyClientId,
-} from './api-key-value.ts';
+import { formatApiKey, generateApiKeyId, generateApiKeySecret, isApiKeyId, isApiKeySecret } from './api-key-value.ts';
 import {
   findApiKey,
   insertApiKey,
   isOwnerGone,
   listApiKeys,
-  lockApiKey,
   removeApiKeysOf,
   type StoredApiKey,
   updateApiKey,
 } from './api-keys-store.ts';
+import { type Changed, createApiKeyChanges, readBack } from './change-api-key.ts';
 import { checkPurpose, checkSettings, invalid, notFound } from './check-api-key.ts';
+import { toDay } from './day.ts';
 import type { ApiKeyOwners } from './owners.ts';
 import type { UseCounts } from './use-meter.ts';
 import { createUseMeters } from './use-meters.ts';
 
-type Changed = { ok: true; apiKey: ApiKey };
 /** `key` is shown this once. */
 type Made = Changed & { key: string };
 
@@ -110,8 +102,6 @@ const MAX_OVERLAP_SECONDS = 30 * DAY_SECONDS;
 /** A year can be compared with the one before it, with a month to do so. */
 const USAGE_KEPT_DAYS = 400;
 
-const DAY_LENGTH = '2026-11-25'.length;
-
 /**
  * Makes the API keys of one database.
  *
@@ -135,6 +125,7 @@ export function createApiKeys(dependencies: {
     clock,
   });
   changeFeed.subscribe('api-keys', (id) => cache.drop(id));
+  const { change, record } = createApiKeyChanges({ knex, audit, forget: cache.drop });
   const meter = createUseMeters({
     write: (increments) => addIncrements(knex, increments),
     flushSeconds,
@@ -219,42 +210,6 @@ export function createApiKeys(dependencies: {
     return { ok: true, apiKey: await readBack(knex, id) };
   }
 
-  /** One transaction: what `work` does, the audit event and the announcement happen together or not at all. */
-  async function change(
-    id: string,
-    action: ApiKeyAction,
-    by: AuditContext | undefined,
-    work: (trx: Knex, stored: StoredApiKey) => Promise<'changed' | 'unchanged' | ApiKeyRefusal>,
-  ): Promise<Changed | ApiKeyRefusal> {
-    if (!isApiKeyId(id)) return noSuchKey(id);
-    try {
-      return await knex.transaction(async (trx) => {
-        const stored = await lockApiKey(trx, id);
-        if (stored === undefined) return noSuchKey(id);
-        if (stored.apiKey.revokedAt !== undefined) {
-          return { ok: false, code: 'revoked', reason: `API key ${toApiKeyClientId(id)} has been revoked` } as const;
-        }
-        const outcome = await work(trx, stored);
-        if (outcome === 'unchanged') return { ok: true, apiKey: stored.apiKey } as const;
-        if (outcome !== 'changed') return outcome;
-        await record(trx, { action, id, owner: stored.apiKey.owner }, by);
-        return { ok: true, apiKey: await readBack(trx, id) } as const;
-      });
-    } finally {
-      // The feed will say so too, but whoever changed it reads what they wrote at once.
-      cache.drop(id);
-    }
-  }
-
-  async function record(
-    trx: Knex,
-    event: { action: ApiKeyAction; id: string; owner: ApiKeyOwner },
-    by: AuditContext | undefined,
-  ): Promise<void> {
-    await audit.apiKeyChanged(trx, event, by);
-    await announceChange(trx, 'api-keys', event.id);
-  }
-
   return Object.freeze<ApiKeys>({
     create,
     find: async (id) => (isApiKeyId(id) ? (await cache.get(id))?.apiKey : undefined),
@@ -282,7 +237,7 @@ export function createApiKeys(dependencies: {
         await record(trx, { action: 'revoked', id, owner }, undefined);
     },
     sweep(batchSize) {
-      const before = new Date(clock() - USAGE_KEPT_DAYS * DAY_SECONDS * 1_000).toISOString().slice(0, DAY_LENGTH);
+      const before = toDay(clock() - USAGE_KEPT_DAYS * DAY_SECONDS * 1_000);
       return deleteUsageBefore(knex, { size: batchSize, before });
     },
     flush: meter.flush,
@@ -291,18 +246,7 @@ export function createApiKeys(dependencies: {
   });
 }
 
-async function readBack(db: Knex, id: string): Promise<ApiKey> {
-  const stored = await findApiKey(db, id);
-  if (stored === undefined) throw new AppError({ code: 'server_error', message: `API key ${id} has vanished` });
-  return stored.apiKey;
-}
-
 /** `null` takes away, what is not named stays. */
 function patched<T>(before: T | undefined, given: T | null | undefined): T | undefined {
   return given === undefined ? before : (given ?? undefined);
-}
-
-/** What has not the form of an id is not repeated: it may be a whole key. */
-function noSuchKey(id: string): ApiKeyRefusal {
-  return notFound(isApiKeyId(id) ? `there is no API key ${toApiKeyClientId(id)}` : 'there is no such API key');
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { isAddressRange } from './address-ranges.ts';
-import type { ApiKey, ApiKeyRefusal, NewApiKey } from './api-key.ts';
+import type { ApiKey, ApiKeyOwner, ApiKeyRefusal, NewApiKey } from './api-key.ts';
 import type { ApiKeyOwners, RegisteredScopes } from './owners.ts';
 
 /** What people decide about a key, and may change. */
@@ -65,47 +65,66 @@ export function checkSettings(
   return { ok: true, settings: parsed.data };
 }
 
+type Asked = Pick<NewApiKey, 'scopes' | 'apis'>;
+
 /** Holds what a new key is asked for against what its owner has: it never gets more. */
 export async function checkPurpose(
   { owner, ...asked }: Pick<NewApiKey, 'owner' | 'scopes' | 'apis'>,
   owners: ApiKeyOwners,
 ): Promise<Checked<'purpose', ApiKeyPurpose>> {
-  const scopes = [...new Set(asked.scopes)];
-  const named = [...new Set(asked.apis ?? [])];
-  const registered = await owners.listApis();
-  if (owner.kind === 'account') {
-    const account = await owners.findAccount(owner.accountId);
-    if (account === undefined) return notFound(`no account has the id ${owner.accountId}`);
-    if (account.isDisabled) return invalid('owner', `account ${owner.accountId} is disabled`);
-    if (named.length === 0) return invalid('apis', 'wants the APIs that the key of an account is for');
-    return withOwnedScopes({ owner, scopes, apis: named }, registered);
-  }
+  return owner.kind === 'account' ? purposeOfAccount(owner, asked, owners) : purposeOfClient(owner, asked, owners);
+}
+
+async function purposeOfAccount(
+  owner: Extract<ApiKeyOwner, { kind: 'account' }>,
+  asked: Asked,
+  owners: ApiKeyOwners,
+): Promise<Checked<'purpose', ApiKeyPurpose>> {
+  const account = await owners.findAccount(owner.accountId);
+  if (account === undefined) return notFound(`no account has the id ${owner.accountId}`);
+  if (account.isDisabled) return invalid('owner', `account ${owner.accountId} is disabled`);
+  const apis = each(asked.apis);
+  if (apis.length === 0) return invalid('apis', 'wants the APIs that the key of an account is for');
+  return withOwnedScopes({ owner, scopes: each(asked.scopes), apis }, await owners.listApis());
+}
+
+async function purposeOfClient(
+  owner: Extract<ApiKeyOwner, { kind: 'client' }>,
+  asked: Asked,
+  owners: ApiKeyOwners,
+): Promise<Checked<'purpose', ApiKeyPurpose>> {
   const client = await owners.findClient(owner.clientId);
   if (client === undefined) return notFound(`no client ${owner.clientId} is registered`);
   if (!client.grantTypes.includes('client_credentials')) {
     return invalid('owner', `client ${owner.clientId} may not use client_credentials`);
   }
-  const isOwners = ({ identifier }: RegisteredScopes) => client.apis.length === 0 || client.apis.includes(identifier);
-  const beyond = named.find((api) => !isOwners({ identifier: api, scopes: [] }));
+  const mayCall = (identifier: string) => client.apis.length === 0 || client.apis.includes(identifier);
+  const named = each(asked.apis);
+  const beyond = named.find((identifier) => !mayCall(identifier));
   if (beyond !== undefined) return invalid('apis', `client ${owner.clientId} is not registered for ${beyond}`);
+  const scopes = each(asked.scopes);
   const unowned = scopes.find((scope) => !client.scopes.includes(scope));
   if (unowned !== undefined) return invalid('scopes', `client ${owner.clientId} does not have ${unowned}`);
+
+  const registered = await owners.listApis();
+  const owning = registered.filter((api) => api.scopes.some((scope) => scopes.includes(scope)));
   const apis =
-    named.length > 0
-      ? named
-      : registered
-          .filter((api) => isOwners(api) && api.scopes.some((scope) => scopes.includes(scope)))
-          .map(({ identifier }) => identifier);
+    named.length > 0 ? named : owning.map(({ identifier }) => identifier).filter((identifier) => mayCall(identifier));
   const checked = withOwnedScopes({ owner, scopes, apis }, registered);
-  const isAllowedAt = (api: string, scope: string) => client.apiScopes[api]?.includes(scope) ?? true;
-  const kept = scopes.find(
-    (scope) =>
-      !registered.some(
-        (api) => apis.includes(api.identifier) && api.scopes.includes(scope) && isAllowedAt(api.identifier, scope),
-      ),
+  if (!checked.ok) return checked;
+
+  const mayAskAt = (api: string, scope: string) => client.apiScopes[api]?.includes(scope) ?? true;
+  const ofKey = registered.filter(({ identifier }) => apis.includes(identifier));
+  const withheld = scopes.find(
+    (scope) => !ofKey.some((api) => api.scopes.includes(scope) && mayAskAt(api.identifier, scope)),
   );
-  if (!checked.ok || kept === undefined) return checked;
-  return invalid('scopes', `client ${owner.clientId} may not ask for ${kept} at the APIs that the key is for`);
+  if (withheld === undefined) return checked;
+  return invalid('scopes', `client ${owner.clientId} may not ask for ${withheld} at the APIs that the key is for`);
+}
+
+/** What was named, each once. */
+function each(names: readonly string[] = []): string[] {
+  return [...new Set(names)];
 }
 
 function withOwnedScopes(
@@ -124,7 +143,7 @@ function withOwnedScopes(
 }
 
 export function invalid(field: string, reason: string): ApiKeyRefusal {
-  return { ok: false, code: 'invalid', field, reason: `${field}: ${reason}` };
+  return { ok: false, code: 'invalid', field, reason };
 }
 
 export function notFound(reason: string): ApiKeyRefusal {

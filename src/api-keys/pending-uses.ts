@@ -1,5 +1,6 @@
 import type { ApiKeyIncrements } from './api-key-counts-store.ts';
 import type { ApiKeyUse } from './api-key-use.ts';
+import { toDay } from './day.ts';
 import { isSameWindow, type QuotaWindow } from './quota-window.ts';
 
 /** Uses that were allowed and are not written yet, added up per key. */
@@ -25,8 +26,6 @@ type Uses = {
   /** By day and API. */
   days: Map<string, { api: string | undefined; day: string; requests: number }>;
 };
-
-const DAY_LENGTH = '2026-11-25'.length;
 
 export function createPendingUses(): PendingUses {
   const byKey = new Map<string, Uses>();
@@ -57,7 +56,7 @@ export function createPendingUses(): PendingUses {
 
   return Object.freeze<PendingUses>({
     add(id, window, { api, address, at }) {
-      const day = new Date(at).toISOString().slice(0, DAY_LENGTH);
+      const day = toDay(at);
       const uses = byKey.get(id);
       const counted = uses?.days.get(dayKey({ api, day }));
       // The way of nearly every use: nothing is made for it.

@@ -1,4 +1,5 @@
 import type { Clock } from '../config/index.ts';
+import { oneAtATime } from '../database/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { isWithin } from './address-ranges.ts';
 import type { ApiKey } from './api-key.ts';
@@ -65,8 +66,7 @@ export function createUseMeter(options: {
   let isAway = false;
   let isClosed = false;
   let timer: NodeJS.Timeout | undefined;
-  let running: Promise<void> | undefined;
-  let following: Promise<void> | undefined;
+  const flush = oneAtATime(writeAll);
 
   function decide(apiKey: ApiKey, use: ApiKeyUse, now: number): ApiKeyVerdict {
     const { allowedAddresses, quota, ratePerSecond } = apiKey;
@@ -120,23 +120,6 @@ export function createUseMeter(options: {
       void flush().catch(() => undefined);
     }, options.flushSeconds * 1_000);
     timer.unref();
-  }
-
-  /** One at a time. Whoever calls meanwhile shares the one that follows, which also writes what has come since. */
-  function flush(): Promise<void> {
-    if (running === undefined) {
-      running = writeAll().finally(() => {
-        running = undefined;
-      });
-      return running;
-    }
-    following ??= running
-      .catch(() => undefined)
-      .then(() => {
-        following = undefined;
-        return flush();
-      });
-    return following;
   }
 
   async function writeAll(): Promise<void> {

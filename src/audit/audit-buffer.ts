@@ -1,4 +1,4 @@
-import { isDatabaseUnavailable } from '../database/index.ts';
+import { isDatabaseUnavailable, oneAtATime } from '../database/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 
 /** How long an event may wait: what a node that is killed may lose, while a busy one writes five times a second only. */
@@ -36,9 +36,9 @@ export function createAuditBuffer<Entry>(dependencies: {
   let reportedDropped = 0;
   let isClosed = false;
   let isAway = false;
+  let isWriting = false;
   let timer: NodeJS.Timeout | undefined;
-  let running: Promise<void> | undefined;
-  let following: Promise<void> | undefined;
+  const flush = oneAtATime(writeAll);
 
   function add(entry: Entry): void {
     if (isClosed || waiting.length >= CAPACITY) {
@@ -46,7 +46,7 @@ export function createAuditBuffer<Entry>(dependencies: {
       return;
     }
     waiting.push(entry);
-    if (waiting.length >= BATCH_SIZE && !isAway && running === undefined) void flush().catch(() => undefined);
+    if (waiting.length >= BATCH_SIZE && !isAway && !isWriting) void flush().catch(() => undefined);
     else wakeUp(isAway ? RETRY_INTERVAL_MS : FLUSH_INTERVAL_MS);
   }
 
@@ -71,24 +71,8 @@ export function createAuditBuffer<Entry>(dependencies: {
     reportedDropped = dropped;
   }
 
-  /** One at a time. Whoever calls meanwhile shares the one that follows, which also writes what has come since. */
-  function flush(): Promise<void> {
-    if (running === undefined) {
-      running = writeAll().finally(() => {
-        running = undefined;
-      });
-      return running;
-    }
-    following ??= running
-      .catch(() => undefined)
-      .then(() => {
-        following = undefined;
-        return flush();
-      });
-    return following;
-  }
-
   async function writeAll(): Promise<void> {
+    isWriting = true;
     let left = waiting.length;
     try {
       while (left > 0) {
@@ -103,6 +87,7 @@ export function createAuditBuffer<Entry>(dependencies: {
       isAway = true;
       throw error;
     } finally {
+      isWriting = false;
       reportDropped();
       if (waiting.length > 0) wakeUp(isAway ? RETRY_INTERVAL_MS : FLUSH_INTERVAL_MS);
     }

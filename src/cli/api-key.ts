@@ -6,6 +6,7 @@ import {
   isMeantAsApiKey,
   parseApiKeyClientId,
   toApiKeyClientId,
+  toDay,
 } from '../api-keys/index.ts';
 import type { Domains } from '../compose/index.ts';
 import { AppError } from '../errors.ts';
@@ -13,7 +14,7 @@ import { printAnswer, toTable } from './answer.ts';
 import { addCommandGroup } from './command-group.ts';
 import { findAccount } from './find-account.ts';
 import { withDomains } from './open-domains.ts';
-import { day, identifier, repeatable, time, toDay, wholeNumber, wholeNumberOrZero, words } from './option-values.ts';
+import { day, identifier, repeatable, time, wholeNumber, wholeNumberOrZero, words } from './option-values.ts';
 import { presentApiKey, toApiKeyAnswer } from './present-api-key.ts';
 import { refused } from './refused.ts';
 
@@ -79,7 +80,7 @@ export function addApiKeyCommands(program: Command): void {
                 : { requests: flags.quota, windowSeconds: flags.quotaWindow ?? DAY_MS / 1_000 },
             ratePerSecond: flags.rate,
           });
-          return made.ok ? toApiKeyAnswer(domains, made.apiKey, made.key) : refusedKey(made);
+          return made.ok ? toApiKeyAnswer(made.apiKey, domains.clock(), made.key) : refusedKey(made);
         }),
       );
     });
@@ -103,7 +104,10 @@ export function addApiKeyCommands(program: Command): void {
     .description('show an API key, without its secret')
     .argument('<id>', 'as tsk_…', keyId)
     .action(async (id: string, _: object, command: Command) => {
-      printAnswer(command, await withDomains(async (domains) => toApiKeyAnswer(domains, await find(domains, id))));
+      printAnswer(
+        command,
+        await withDomains(async (domains) => toApiKeyAnswer(await find(domains, id), domains.clock())),
+      );
     });
 
   apiKey
@@ -118,7 +122,7 @@ export function addApiKeyCommands(program: Command): void {
         command,
         await withDomains(async (domains) => {
           const rolled = await domains.apiKeys.roll(id, { overlapSeconds: overlap });
-          return rolled.ok ? toApiKeyAnswer(domains, rolled.apiKey, rolled.key) : refusedKey(rolled);
+          return rolled.ok ? toApiKeyAnswer(rolled.apiKey, domains.clock(), rolled.key) : refusedKey(rolled);
         }),
       );
     });
@@ -136,7 +140,7 @@ export function addApiKeyCommands(program: Command): void {
           const changed = await domains.apiKeys[name](id);
           if (!changed.ok) return refusedKey(changed);
           const ended = await domains.endAccess({ clientId: toApiKeyClientId(id) });
-          return { answer: toApiKeyAnswer(domains, changed.apiKey), revoked: ended };
+          return { answer: toApiKeyAnswer(changed.apiKey, domains.clock()), revoked: ended };
         });
         printAnswer(command, { json: { ...answer.json, revoked }, text: `${answer.text}\n\n${revoked} tokens ended` });
       });
@@ -151,7 +155,7 @@ export function addApiKeyCommands(program: Command): void {
         command,
         await withDomains(async (domains) => {
           const changed = await domains.apiKeys.enable(id);
-          return changed.ok ? toApiKeyAnswer(domains, changed.apiKey) : refusedKey(changed);
+          return changed.ok ? toApiKeyAnswer(changed.apiKey, domains.clock()) : refusedKey(changed);
         }),
       );
     });
@@ -200,7 +204,7 @@ async function find({ apiKeys }: Domains, id: string): Promise<ApiKey> {
 /** The member at fault has the name that it has in the answer. @throws {AppError} always */
 function refusedKey({ code, field, reason }: Refusal): never {
   const member = field?.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  return refused({ code, reason: field === undefined ? reason : reason.replace(`${field}: `, `${member}: `) });
+  return refused({ code, reason: member === undefined ? reason : `${member}: ${reason}` });
 }
 
 /** With the prefix or without. What has another form is not repeated: it may be a whole key. */

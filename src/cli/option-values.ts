@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { toDay } from '../api-keys/index.ts';
 
 /** For options that may be given several times. */
 export function repeatable(value: string, before: unknown): string[] {
@@ -52,9 +53,4 @@ export function day(value: string): string {
     throw new InvalidArgumentError('It wants a day, such as 2026-11-25.');
   }
   return value;
-}
-
-/** The day (UTC) of a moment, as `day` reads it. @param at epoch milliseconds */
-export function toDay(at: number): string {
-  return new Date(at).toISOString().slice(0, '2026-11-25'.length);
 }

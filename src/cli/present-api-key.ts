@@ -1,14 +1,12 @@
 import { type ApiKey, isLive, toApiKeyClientId } from '../api-keys/index.ts';
-import type { Domains } from '../compose/index.ts';
 import { type Answer, toLines } from './answer.ts';
 
-/** @param key the value, where it is shown this once */
-export function toApiKeyAnswer(
-  { clock }: Pick<Domains, 'clock'>,
-  apiKey: ApiKey,
-  key?: string,
-): Answer & { json: Record<string, unknown> } {
-  const { id, ...members } = presentApiKey(apiKey, clock());
+/**
+ * @param now epoch milliseconds
+ * @param key the value, where it is shown this once
+ */
+export function toApiKeyAnswer(apiKey: ApiKey, now: number, key?: string): Answer & { json: Record<string, unknown> } {
+  const { id, ...members } = presentApiKey(apiKey, now);
   const json = { id, ...(key === undefined ? {} : { key }), ...members };
   const note = key === undefined ? '' : '\n\nKeep the key now: it is not shown again.';
   return { json, text: `${toLines(json)}${note}` };

@@ -13,6 +13,7 @@ export { type Database, openDatabase } from './database.ts';
 export { describeDatabaseFault, isDatabaseRefusal, isDatabaseUnavailable } from './database-faults.ts';
 export { ensureSchema } from './ensure-schema.ts';
 export { migrateDown, migrateUp, migrationSettings, migrationStatus } from './migrate.ts';
+export { oneAtATime } from './one-at-a-time.ts';
 export { createPrivateFile, ensureDataDirectory } from './private-files.ts';
 export { assertSupportedServer, databaseTime, ping, serverVersion, takesChanges } from './server-facts.ts';
 export { openWorkPool } from './work-pool.ts';
