@@ -22,3 +22,8 @@ export function checkRoles(given: readonly string[]): { ok: true; roles: string[
   if (parsed.success) return { ok: true, roles: parsed.data };
   return { ok: false, reason: parsed.error.issues[0]?.message ?? 'wants a list of roles' };
 }
+
+/** Whether two lists, each role once, say the same: their order says nothing. */
+export function areSameRoles(one: readonly string[], other: readonly string[]): boolean {
+  return one.length === other.length && one.every((role) => other.includes(role));
+}

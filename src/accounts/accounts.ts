@@ -3,7 +3,7 @@ import type { Knex } from 'knex';
 import type { z } from 'zod';
 import type { Clock } from '../config/index.ts';
 import { announceChange, type ChangeFeed } from '../database/index.ts';
-import { checkRoles } from '../roles.ts';
+import { areSameRoles, checkRoles } from '../roles.ts';
 import type { Logger } from '../telemetry/index.ts';
 import type { Account, Profile } from './account.ts';
 import { createAccountLookup } from './account-lookup.ts';
@@ -119,10 +119,11 @@ export function createAccounts(options: {
     return key === undefined ? undefined : store.loadByLogin(knex, key);
   }
 
-  /** Makes, records and announces one change; a refusal by `work` leaves no trace. */
+  /** Makes, records and announces one change; what `work` answers by itself, as that nothing is to change, leaves no trace. */
   async function change(
     made: AccountChange,
-    work: (trx: Knex.Transaction) => Promise<Account | AccountRefusal | undefined>,
+    work: (trx: Knex.Transaction) => Promise<Account | AccountResult | undefined>,
+    alongside: readonly AccountChange[] = [],
   ): Promise<AccountResult> {
     const { accountId } = made;
     if (!ACCOUNT_ID.test(accountId)) return notFound;
@@ -131,7 +132,7 @@ export function createAccounts(options: {
         const changed = await work(trx);
         if (changed === undefined) return notFound;
         if ('ok' in changed) return changed;
-        await audit.accountChanged(trx, made);
+        for (const event of [made, ...alongside]) await audit.accountChanged(trx, event);
         await announceChange(trx, 'accounts', accountId);
         return { ok: true, account: changed };
       });
@@ -165,11 +166,11 @@ export function createAccounts(options: {
       const { roles } = checked;
       const id = randomUUID();
       const row = { ...details, id, roles, isDemo: input.isDemo ?? false, passwordHash: hash };
-      return change({ action: 'created', accountId: id }, async (trx) => {
-        const account = await store.insertAccount(trx, { ...row, at: now() });
-        if (roles.length > 0) await audit.accountChanged(trx, { action: 'roles_set', accountId: id, roles });
-        return account;
-      });
+      return change(
+        { action: 'created', accountId: id },
+        (trx) => store.insertAccount(trx, { ...row, at: now() }),
+        roles.length > 0 ? [{ action: 'roles_set', accountId: id, roles }] : [],
+      );
     },
 
     async find(id) {
@@ -215,7 +216,12 @@ export function createAccounts(options: {
       const checked = checkRoles(given);
       if (!checked.ok) return refusedRoles(checked.reason);
       const { roles } = checked;
-      return change({ action: 'roles_set', accountId: id, roles }, (trx) => store.updateRoles(trx, id, roles, now()));
+      return change({ action: 'roles_set', accountId: id, roles }, async (trx) => {
+        const account = await store.lockAccount(trx, id);
+        if (account === undefined) return undefined;
+        if (areSameRoles(account.roles, roles)) return { ok: true, account };
+        return store.updateRoles(trx, id, roles, now());
+      });
     },
 
     disable: (id) => change({ action: 'disabled', accountId: id }, (trx) => store.updateDisabled(trx, id, true, now())),

@@ -4,5 +4,5 @@
  */
 export type { Account } from './account.ts';
 export { toClaims } from './account-claims.ts';
-export { type Accounts, createAccounts } from './accounts.ts';
+export { type AccountAudit, type Accounts, createAccounts } from './accounts.ts';
 export { createPasswordHasher } from './password-hasher.ts';

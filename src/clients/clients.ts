@@ -2,6 +2,7 @@ import type { Knex } from 'knex';
 import type { Clock } from '../config/index.ts';
 import { announceChange, type ChangeFeed, createChangeCache } from '../database/index.ts';
 import { AppError } from '../errors.ts';
+import { areSameRoles } from '../roles.ts';
 import { listApis, lockRegistry, removeIntrospectionClient } from './apis-store.ts';
 import { checkChangedClient, checkNewClient, invalid } from './check-client.ts';
 import {
@@ -27,7 +28,7 @@ import {
   type StoredClient,
   touchClient,
 } from './clients-store.ts';
-import type { ClientAction, RegistryAudit } from './registry-audit.ts';
+import type { ClientAction, ClientChange, RegistryAudit } from './registry-audit.ts';
 import { isOpenIdScope, scopesIn } from './scopes.ts';
 
 type Changed = {
@@ -85,12 +86,12 @@ export function createClients(dependencies: {
     const { draft } = checked;
     const refused = (await registryRefusal(knex, draft)) ?? (await validatorRefusal(draft));
     if (refused !== undefined) return refused;
-    return change(draft.metadata.client_id, 'created', async (trx) => {
+    return change(draft.metadata.client_id, 'created', async (trx, alongside) => {
       await lockRegistry(trx, 'shared');
       const refusedNow = await registryRefusal(trx, draft);
       if (refusedNow !== undefined) return refusedNow;
       if (!(await insertClient(trx, draft, now()))) return conflict(draft.metadata.client_id);
-      await recordRoles(trx, draft, []);
+      alongside.push(...rolesSet(draft, []));
       return withSecret(trx, draft, input.secret);
     });
   }
@@ -105,13 +106,13 @@ export function createClients(dependencies: {
       const { draft } = checked;
       const refused = (await registryRefusal(knex, draft)) ?? (await validatorRefusal(draft));
       if (refused !== undefined) return refused;
-      const result = await change(id, 'updated', async (trx) => {
+      const result = await change(id, 'updated', async (trx, alongside) => {
         await lockRegistry(trx, 'shared');
         const refusedNow = await registryRefusal(trx, draft);
         if (refusedNow !== undefined) return refusedNow;
         const isReplaced = await replaceClient(trx, draft, { revision: stored.revision, at: now() });
         if (!isReplaced) return { ok: false, code: 'overtaken' } as const;
-        await recordRoles(trx, draft, stored.client.roles);
+        alongside.push(...rolesSet(draft, stored.client.roles));
         return withSecret(trx, draft);
       });
       if (result.ok || result.code !== 'overtaken') return result;
@@ -149,27 +150,26 @@ export function createClients(dependencies: {
     });
   }
 
-  /** One transaction: what `work` does, the audit event and the announcement happen together or not at all. */
+  /**
+   * One transaction: what `work` does, the audit event with those that it puts `alongside`, and the announcement happen
+   * together or not at all.
+   */
   async function change<T extends { ok: true } | { ok: false }>(
     clientId: string,
     action: ClientAction,
-    work: (trx: Knex) => Promise<T>,
+    work: (trx: Knex, alongside: ClientChange[]) => Promise<T>,
   ): Promise<T> {
     const result = await knex.transaction(async (trx) => {
-      const outcome = await work(trx);
+      const alongside: ClientChange[] = [];
+      const outcome = await work(trx, alongside);
       if (!outcome.ok) return outcome;
-      await audit.clientChanged(trx, { action, clientId });
+      for (const event of [{ action, clientId }, ...alongside]) await audit.clientChanged(trx, event);
       await announceChange(trx, 'clients', clientId);
       return outcome;
     });
     // The feed will say so too, but whoever changed it reads what they wrote at once.
     cache.drop(clientId);
     return result;
-  }
-
-  async function recordRoles(trx: Knex, { metadata, roles }: ClientDraft, before: readonly string[]): Promise<void> {
-    if (roles.length === before.length && roles.every((role) => before.includes(role))) return;
-    await audit.clientChanged(trx, { action: 'roles_set', clientId: metadata.client_id, roles });
   }
 
   /** Gives the client the secret that its metadata call for, and none that they don't. */
@@ -205,6 +205,11 @@ export function createClients(dependencies: {
       return matchesAnyDigest(presented, (await lookUp(id))?.secretDigests ?? []);
     },
   });
+}
+
+/** The event that names the roles, where they are others than before. */
+function rolesSet({ metadata, roles }: ClientDraft, before: readonly string[]): ClientChange[] {
+  return areSameRoles(roles, before) ? [] : [{ action: 'roles_set', clientId: metadata.client_id, roles }];
 }
 
 /** What can be said only by looking at the APIs: asked once early, for a good answer, and once under the lock. */

@@ -3,7 +3,7 @@ import type { Knex } from 'knex';
 export type ClientAction = 'created' | 'updated' | 'deleted' | 'secret_rotated';
 
 /** Roles are named, because they say what the service may do from then on; the change that sets them comes beside it. */
-type ClientChange =
+export type ClientChange =
   | { action: ClientAction; clientId: string }
   | { action: 'roles_set'; clientId: string; roles: readonly string[] };
 export type ApiAction = 'created' | 'updated' | 'deleted';

@@ -1,13 +1,45 @@
-import type { Accounts } from '../accounts/index.ts';
-import { type ApiKeyAudit, type ApiKeyOwners, toApiKeyClientId } from '../api-keys/index.ts';
-import type { Audit, AuditContext } from '../audit/index.ts';
-import type { Apis, Clients } from '../clients/index.ts';
+import type { AccountAudit, Accounts } from '../accounts/index.ts';
+import { type ApiKeyAudit, type ApiKeyOwners, type ApiKeys, toApiKeyClientId } from '../api-keys/index.ts';
+import type { Audit, AuditContext, AuditEvent } from '../audit/index.ts';
+import type { Apis, Clients, RegistryAudit } from '../clients/index.ts';
 
 /** Changes of API keys in the audit trail. @param by who changes them, where nobody is named */
 export function apiKeyAudit(audit: Pick<Audit, 'recordWithin'>, by: AuditContext): ApiKeyAudit {
   return {
     apiKeyChanged(trx, { action, id, owner: { kind, ...owner } }, context = by) {
       return audit.recordWithin(trx, { type: `api_key.${action}`, apiKeyId: toApiKeyClientId(id), ...owner }, context);
+    },
+  };
+}
+
+/**
+ * Changes of accounts and clients in the audit trail. Here, in the transaction that deletes an owner, go that owner's keys,
+ * too: the rooms of owners know no keys, and the keys' rows must not stay behind.
+ *
+ * @param options.keysOf asked when an owner is deleted, as keys are composed after their owners
+ */
+export function ownerAudits(
+  audit: Pick<Audit, 'recordWithin'>,
+  { keysOf, ...by }: AuditContext & { keysOf: () => Pick<ApiKeys, 'removeOf'> },
+): AccountAudit & Pick<RegistryAudit, 'clientChanged'> {
+  return {
+    async accountChanged(trx, change) {
+      const { accountId } = change;
+      if (change.action === 'deleted') await keysOf().removeOf(trx, { kind: 'account', accountId });
+      const event: AuditEvent =
+        change.action === 'roles_set'
+          ? { type: 'account.roles_set', accountId, roles: [...change.roles] }
+          : { type: `account.${change.action}`, accountId };
+      return audit.recordWithin(trx, event, by);
+    },
+    async clientChanged(trx, change) {
+      const { clientId } = change;
+      if (change.action === 'deleted') await keysOf().removeOf(trx, { kind: 'client', clientId });
+      const event: AuditEvent =
+        change.action === 'roles_set'
+          ? { type: 'client.roles_set', clientId, roles: [...change.roles] }
+          : { type: `client.${change.action}`, clientId };
+      return audit.recordWithin(trx, event, by);
     },
   };
 }

@@ -1,6 +1,6 @@
 import { type Accounts, createAccounts, createPasswordHasher } from '../accounts/index.ts';
 import { type ApiKeys, createApiKeys } from '../api-keys/index.ts';
-import { type Audit, type AuditActor, type AuditContext, type AuditEvent, createAudit } from '../audit/index.ts';
+import { type Audit, type AuditActor, type AuditContext, createAudit } from '../audit/index.ts';
 import {
   type Apis,
   type Clients,
@@ -29,7 +29,7 @@ import {
   type RevocationFilter,
   type Revocations,
 } from '../tokens/index.ts';
-import { apiKeyAudit, apiKeyOwners } from './api-keys.ts';
+import { apiKeyAudit, apiKeyOwners, ownerAudits } from './api-keys.ts';
 import type { OpenedDatabase } from './environment-database.ts';
 import { composeKeys, type Keys } from './keys.ts';
 
@@ -101,34 +101,17 @@ export async function composeDomains(
   const cookieKeys = () => config.cookieKeys ?? serverSecrets.current().cookieKeys;
 
   const consents = createConsentsStore({ knex, clock });
+  const ownerAudit = ownerAudits(audit, { actor, keysOf: () => apiKeys });
   const accounts = createAccounts({
     knex,
     changeFeed: changes,
     hasher: createPasswordHasher({ parameters: config.passwordHash }),
-    audit: {
-      accountChanged: async (trx, change) => {
-        const { accountId } = change;
-        if (change.action === 'deleted') await apiKeys.removeOf(trx, { kind: 'account', accountId });
-        const event: AuditEvent =
-          change.action === 'roles_set'
-            ? { type: 'account.roles_set', accountId, roles: [...change.roles] }
-            : { type: `account.${change.action}`, accountId };
-        return audit.recordWithin(trx, event, { actor });
-      },
-    },
+    audit: ownerAudit,
     logger,
     clock,
   });
   const registryAudit: RegistryAudit = {
-    clientChanged: async (trx, change) => {
-      const { clientId } = change;
-      if (change.action === 'deleted') await apiKeys.removeOf(trx, { kind: 'client', clientId });
-      const event: AuditEvent =
-        change.action === 'roles_set'
-          ? { type: 'client.roles_set', clientId, roles: [...change.roles] }
-          : { type: `client.${change.action}`, clientId };
-      return audit.recordWithin(trx, event, { actor });
-    },
+    clientChanged: ownerAudit.clientChanged,
     apiChanged: (trx, { action, identifier }) =>
       audit.recordWithin(trx, { type: `api.${action}`, resource: identifier }, { actor }),
   };

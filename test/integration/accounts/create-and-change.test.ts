@@ -39,8 +39,8 @@ describe('creating an account', () => {
     expect(roles).toEqual(['admin', 'urn:example:auditor']);
     expect((await accounts.find(id))?.roles).toEqual(roles);
     expect(entries).toEqual([
-      { action: 'roles_set', accountId: id, roles },
       { action: 'created', accountId: id },
+      { action: 'roles_set', accountId: id, roles },
     ]);
   });
 
@@ -249,6 +249,14 @@ describe('roles', () => {
       { action: 'roles_set', accountId: id, roles: ['reader', 'writer'] },
       { action: 'roles_set', accountId: id, roles: [] },
     ]);
+  });
+
+  test('that are there already are no change, whatever their order', async () => {
+    const { accounts, entries } = makeAccounts(testDatabase);
+    const { id } = await createOne(accounts, { roles: ['reader', 'writer'] });
+    expect(await accounts.setRoles(id, ['writer', 'reader'])).toMatchObject({ ok: true, account: { id } });
+    expect(entries).toHaveLength(2);
+    expect(await accounts.setRoles(randomUUID(), [])).toMatchObject({ ok: false, code: 'not_found' });
   });
 
   test('are nothing that a change of details can reach', async () => {

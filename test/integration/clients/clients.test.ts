@@ -131,8 +131,8 @@ describe('creating a client', () => {
     expect(client.roles).toEqual(['worker', 'batch']);
     expect(client.metadata).not.toHaveProperty('roles');
     expect(audited).toEqual([
-      { action: 'roles_set', clientId: client.id, roles: ['worker', 'batch'] },
       { action: 'created', clientId: client.id },
+      { action: 'roles_set', clientId: client.id, roles: ['worker', 'batch'] },
     ]);
     expect(await clients.create({ metadata: { ...serviceMetadata(), roles: ['worker'] } as never })).toMatchObject({
       ok: false,
