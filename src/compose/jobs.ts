@@ -5,11 +5,7 @@ import { sweepExpiredArtifacts, wipeSuccessors } from '../tokens/index.ts';
 import type { Domains } from './domains.ts';
 
 /** What runs by itself, on one node at a time: what is over is removed, and keys follow one another. */
-export function composeJobs(
-  config: Config,
-  domains: Domains,
-  dependencies: { sweepSignInAttempts: Sweep['sweep'] },
-): Jobs {
+export function composeJobs(config: Config, domains: Domains, dependencies: { sweepAttempts: Sweep['sweep'] }): Jobs {
   const { apiKeys, clock, logger, revocations, serverSecrets, signingKeys } = domains;
   const { pool } = domains.database;
   return createJobs({
@@ -26,7 +22,7 @@ export function composeJobs(
               wipeSuccessors({ pool, leewaySeconds: config.lifetimes.refreshLeewaySeconds, batchSize }),
           },
           { name: 'revocations', sweep: revocations.sweep },
-          { name: 'sign-in attempts', sweep: dependencies.sweepSignInAttempts },
+          { name: 'attempts', sweep: dependencies.sweepAttempts },
           { name: 'uses of API keys', sweep: apiKeys.sweep },
           { name: 'artifacts', sweep: (batchSize) => sweepExpiredArtifacts({ pool, clock, batchSize }) },
         ],

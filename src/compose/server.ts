@@ -96,7 +96,7 @@ export async function composeServer(
   metrics.watchRevocations(domains.revocations.heldCount);
   metrics.watchApiKeys(domains.apiKeys.counts);
   const metricsServer = createMetricsServer({ ...config.metrics, registry: metrics.registry });
-  const jobs = composeJobs(config, domains, { sweepSignInAttempts: limits.sweep });
+  const jobs = composeJobs(config, domains, { sweepAttempts: limits.sweep });
   const app = createApp({
     config,
     cookieKeys: domains.cookieKeys,

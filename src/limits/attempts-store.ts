@@ -18,11 +18,11 @@ export function createAttemptsClient(pool: Pick<pg.Pool, 'query'>, logger: Logge
     async query({ text, values = [] }) {
       try {
         const result = await pool.query(text, values);
-        if (isAway) logger.info('sign-in attempts are counted in the database again');
+        if (isAway) logger.info('attempts are counted in the database again');
         isAway = false;
         return result;
       } catch (error) {
-        if (!isAway) logger.warn({ err: error }, 'sign-in attempts are counted in memory: the database is away');
+        if (!isAway) logger.warn({ err: error }, 'attempts are counted in memory: the database is away');
         isAway = true;
         throw error;
       }

@@ -1,4 +1,3 @@
-import { createHmac } from 'node:crypto';
 import type pg from 'pg';
 import { RateLimiterRes } from 'rate-limiter-flexible';
 import type { Config } from '../config/index.ts';
@@ -7,6 +6,7 @@ import { createAttemptsCounter, secondsUntilOver } from './attempts-counter.ts';
 import { createAttemptsClient } from './attempts-store.ts';
 import { toClientNetwork } from './client-network.ts';
 import { takePoll } from './poll-pace-store.ts';
+import { createPseudonyms } from './pseudonyms.ts';
 
 type UserCodeDecision = Readonly<
   | { isAllowed: true }
@@ -47,7 +47,7 @@ const WRONG_CODES_BEFORE_STRICT = 1_000;
 const STRICT_TRIES = 3;
 
 /**
- * @param options.pseudonymKey a secret of at least 32 bytes, the same on every node: the counters don't tell who tried
+ * @param options.pseudonymKey see `createPseudonyms`: the counters don't tell who tried
  * @param options.wrongCodesBeforeStrict replaced in tests
  */
 export function createDeviceLimits(options: {
@@ -70,10 +70,7 @@ export function createDeviceLimits(options: {
     points: wrongCodesBeforeStrict,
     windowSeconds,
   });
-  const pseudonym = (kind: string, value: string) =>
-    createHmac('sha256', pseudonymKey)
-      .update(JSON.stringify([kind, value]))
-      .digest('base64url');
+  const pseudonym = createPseudonyms(pseudonymKey);
   const keyOf = (address: string) => pseudonym('address', toClientNetwork(address));
 
   async function triesOfEach(): Promise<number> {

@@ -1,4 +1,3 @@
-import { createHmac } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { type RateLimiterAbstract, RateLimiterRes } from 'rate-limiter-flexible';
@@ -7,6 +6,7 @@ import type { Logger } from '../telemetry/index.ts';
 import { createAttemptsCounter, secondsUntilOver } from './attempts-counter.ts';
 import { createAttemptsClient, deleteExpired } from './attempts-store.ts';
 import { toClientNetwork } from './client-network.ts';
+import { createPseudonyms } from './pseudonyms.ts';
 
 /** `login` as it was typed, whether anyone has that name or not; `address` is the client's, IPv4 or IPv6. */
 export type SignInAttempt = Readonly<{ login: string; address: string }>;
@@ -54,8 +54,7 @@ const MAX_WAIT_MS = 4_000;
 const KNOWN_ADDRESS_SECONDS = 21 * 24 * 60 * 60;
 
 /**
- * @param options.pseudonymKey a secret of at least 32 bytes, the same on every node: without it the counters don't tell who
- *   tried what from where (a bare digest of an IPv4 address is undone in seconds). Another key makes counting start afresh
+ * @param options.pseudonymKey see `createPseudonyms`: the counters don't tell who tried what from where
  * @param options.wait replaced in tests, which don't sleep
  */
 export function createSignInLimits(options: {
@@ -66,6 +65,7 @@ export function createSignInLimits(options: {
   wait?: ((milliseconds: number) => Promise<unknown>) | undefined;
 }): SignInLimits {
   const { pool, limits, pseudonymKey, logger, wait = sleep } = options;
+  const pseudonym = createPseudonyms(pseudonymKey);
   const client = createAttemptsClient(pool, logger);
 
   const counter = (keyPrefix: string, points: number, windowSeconds: number) =>
@@ -74,10 +74,6 @@ export function createSignInLimits(options: {
   const byAddress = counter('address', limits.attemptsPerAddress, limits.windowSeconds);
   const failuresByName = counter('failures', limits.attemptsPerAccount, limits.windowSeconds);
   const knownAddresses = counter('known', 1, KNOWN_ADDRESS_SECONDS);
-
-  function pseudonym(...parts: string[]): string {
-    return createHmac('sha256', pseudonymKey).update(JSON.stringify(parts)).digest('base64url');
-  }
 
   /**
    * Two names of one person are counted apart: were they one, trying both would tell that they belong together, and so that
