@@ -6,7 +6,7 @@ import {
 } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer, type ServerOptions } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import { AppError } from '../errors.ts';
+import { unusableSetting } from './unusable-setting.ts';
 
 type Server = HttpServer | HttpsServer;
 
@@ -105,7 +105,7 @@ export function createListener(
         const outcome = await open(server, place, setting);
         if (outcome === 'listening') opened = server.address() as AddressInfo;
       }
-      if (opened === undefined) throw unusable(`HOST wants an address of this machine: ${hosts.join(', ')}`);
+      if (opened === undefined) throw unusableSetting(`HOST wants an address of this machine: ${hosts.join(', ')}`);
       return { port: opened.port };
     },
     async drain(timeoutSeconds) {
@@ -138,9 +138,10 @@ function open(
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (NO_SUCH_ADDRESS.has(error.code)) resolve('no such address');
-      else if (error.code === 'EADDRINUSE') reject(unusable(`${setting} wants a free port: ${port} is taken`, error));
+      else if (error.code === 'EADDRINUSE')
+        reject(unusableSetting(`${setting} wants a free port: ${port} is taken`, error));
       else if (error.code === 'EACCES')
-        reject(unusable(`${setting} wants a port that this user may open: not ${port}`, error));
+        reject(unusableSetting(`${setting} wants a port that this user may open: not ${port}`, error));
       else reject(error);
     });
     server.listen(place, () => resolve('listening'));
@@ -152,8 +153,4 @@ function close(server: Server): Promise<void> {
     server.close(() => resolve());
     server.closeIdleConnections();
   });
-}
-
-function unusable(message: string, cause?: unknown): AppError {
-  return new AppError({ code: 'configuration', message, cause });
 }

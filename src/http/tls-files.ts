@@ -1,7 +1,8 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
-import { AppError, reasonOf } from '../errors.ts';
+import { reasonOf } from '../errors.ts';
+import { unusableSetting } from './unusable-setting.ts';
 
 /** Paths of PEM files. */
 export type TlsFiles = Readonly<{
@@ -37,14 +38,14 @@ export async function readTlsFiles(files: TlsFiles, now: number): Promise<TlsMat
   checkValidity(certificate, now);
   const key = await read('TLS_KEY_FILE', files.keyFile);
   if (!certificate.checkPrivateKey(parseKey(key))) {
-    throw unusable('TLS_KEY_FILE wants the private key of the first certificate in TLS_CERT_FILE');
+    throw unusableSetting('TLS_KEY_FILE wants the private key of the first certificate in TLS_CERT_FILE');
   }
   const clientCa = files.clientCaFile === undefined ? undefined : await read('MTLS_CA_FILE', files.clientCaFile);
   if (clientCa !== undefined) checkRoots(parseCertificates('MTLS_CA_FILE', clientCa));
   try {
     createSecureContext({ cert, key });
   } catch (error) {
-    throw unusable(`TLS_CERT_FILE wants certificates that OpenSSL accepts: ${reasonOf(error)}`, error);
+    throw unusableSetting(`TLS_CERT_FILE wants certificates that OpenSSL accepts: ${reasonOf(error)}`, error);
   }
   return { cert, key, clientCa, subject: oneLine(certificate.subject), validUntil: certificate.validToDate };
 }
@@ -53,7 +54,7 @@ async function read(setting: string, path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (error) {
-    throw unusable(`${setting} wants a file that can be read: ${reasonOf(error)}`, error);
+    throw unusableSetting(`${setting} wants a file that can be read: ${reasonOf(error)}`, error);
   }
 }
 
@@ -66,7 +67,7 @@ function parseCertificates(setting: string, content: Buffer): [X509Certificate, 
   } catch {
     // Told below, as an empty file is.
   }
-  throw unusable(
+  throw unusableSetting(
     `${setting} wants certificates in PEM${setting === 'TLS_CERT_FILE' ? ', that of the server first' : ''}`,
   );
 }
@@ -75,16 +76,20 @@ function parseKey(content: Buffer): KeyObject {
   try {
     return createPrivateKey(content);
   } catch (cause) {
-    throw unusable('TLS_KEY_FILE wants a private key in PEM, without a passphrase', cause);
+    throw unusableSetting('TLS_KEY_FILE wants a private key in PEM, without a passphrase', cause);
   }
 }
 
 function checkValidity({ validFromDate, validToDate }: X509Certificate, now: number): void {
   if (validToDate.getTime() <= now) {
-    throw unusable(`TLS_CERT_FILE wants a certificate that is valid: it expired at ${validToDate.toISOString()}`);
+    throw unusableSetting(
+      `TLS_CERT_FILE wants a certificate that is valid: it expired at ${validToDate.toISOString()}`,
+    );
   }
   if (validFromDate.getTime() > now) {
-    throw unusable(`TLS_CERT_FILE wants a certificate that is valid: it begins at ${validFromDate.toISOString()}`);
+    throw unusableSetting(
+      `TLS_CERT_FILE wants a certificate that is valid: it begins at ${validFromDate.toISOString()}`,
+    );
   }
 }
 
@@ -92,14 +97,12 @@ function checkValidity({ validFromDate, validToDate }: X509Certificate, now: num
 function checkRoots(authorities: readonly X509Certificate[]): void {
   const rootless = authorities.find((authority) => !authorities.some((above) => authority.checkIssued(above)));
   if (rootless === undefined) return;
-  throw unusable(`MTLS_CA_FILE wants, beside ${oneLine(rootless.subject)}, the authority above it, up to the root`);
+  throw unusableSetting(
+    `MTLS_CA_FILE wants, beside ${oneLine(rootless.subject)}, the authority above it, up to the root`,
+  );
 }
 
 /** Node puts each part of a name on a line. */
 function oneLine(subject: string): string {
   return subject.split('\n').join(', ');
-}
-
-function unusable(message: string, cause?: unknown): AppError {
-  return new AppError({ code: 'configuration', message, cause });
 }
