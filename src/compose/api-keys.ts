@@ -1,7 +1,7 @@
 import type { AccountAudit, Accounts } from '../accounts/index.ts';
 import { type ApiKeyAudit, type ApiKeyOwners, type ApiKeys, toApiKeyClientId } from '../api-keys/index.ts';
 import type { Audit, AuditContext, AuditEvent } from '../audit/index.ts';
-import type { Apis, Clients, RegistryAudit } from '../clients/index.ts';
+import { type Apis, type Clients, type RegistryAudit, scopesIn } from '../clients/index.ts';
 
 /** Changes of API keys in the audit trail. @param by who changes them, where nobody is named */
 export function apiKeyAudit(audit: Pick<Audit, 'recordWithin'>, by: AuditContext): ApiKeyAudit {
@@ -48,7 +48,7 @@ export function ownerAudits(
 export function apiKeyOwners(registries: {
   accounts: Pick<Accounts, 'find'>;
   clients: Pick<Clients, 'find'>;
-  apis: Pick<Apis, 'list'>;
+  apis: Pick<Apis, 'list' | 'hold'>;
 }): ApiKeyOwners {
   const { accounts, clients, apis } = registries;
   return {
@@ -56,9 +56,10 @@ export function apiKeyOwners(registries: {
       const client = await clients.find(id);
       if (client === undefined) return undefined;
       const { grant_types: grantTypes, scope } = client.metadata;
-      return { grantTypes, scopes: (scope ?? '').split(' '), apis: client.apis, apiScopes: client.apiScopes };
+      return { grantTypes, scopes: scopesIn(scope), apis: client.apis, apiScopes: client.apiScopes };
     },
     findAccount: (id) => accounts.find(id),
+    holdApis: apis.hold,
     async listApis() {
       const registered = await apis.list();
       return registered.map(({ identifier, scopes }) => ({ identifier, scopes: scopes.map(({ scope }) => scope) }));

@@ -202,10 +202,12 @@ describe('keys at a jwks_uri', () => {
     };
     // A node asks again when it hears that the client was registered, and while it is too busy to be sure what it has heard.
     await until('keys that are known are not asked for', async () => (await requestsOfMany()) === 0);
-    await until('all who need keys at the same time have asked once', async () => {
+    const requestsOfThoseAtOnce: number[] = [];
+    for (let minute = 0; minute < 5; minute += 1) {
       clockOffsetMs += AFTER_A_MINUTE_MS;
-      return (await requestsOfMany()) === 1;
-    });
+      requestsOfThoseAtOnce.push(await requestsOfMany());
+    }
+    expect(Math.min(...requestsOfThoseAtOnce)).toBe(1);
   });
 
   test('follow one another: within a minute a new one is good and one that was taken away is not', async () => {
