@@ -1,6 +1,6 @@
 package com.example.notes;
 
-import com.github.benmanes.caffeine.cache.Cache;
+import com.github.benmanes.caffeine.cache.AsyncCache;
 import com.github.benmanes.caffeine.cache.Caffeine;
 import com.github.benmanes.caffeine.cache.Expiry;
 import java.net.URI;
@@ -13,6 +13,8 @@ import java.time.Instant;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 import org.springframework.http.MediaType;
 import org.springframework.http.RequestEntity;
 import org.springframework.http.client.SimpleClientHttpRequestFactory;
@@ -21,6 +23,7 @@ import org.springframework.security.oauth2.core.OAuth2AuthenticatedPrincipal;
 import org.springframework.security.oauth2.core.OAuth2TokenIntrospectionClaimAccessor;
 import org.springframework.security.oauth2.server.resource.introspection.BadOpaqueTokenException;
 import org.springframework.security.oauth2.server.resource.introspection.OAuth2IntrospectionAuthenticatedPrincipal;
+import org.springframework.security.oauth2.server.resource.introspection.OAuth2IntrospectionException;
 import org.springframework.security.oauth2.server.resource.introspection.OpaqueTokenIntrospector;
 import org.springframework.security.oauth2.server.resource.introspection.SpringOpaqueTokenIntrospector;
 import org.springframework.util.LinkedMultiValueMap;
@@ -37,7 +40,7 @@ final class CachedIntrospection implements OpaqueTokenIntrospector {
     private final OpaqueTokenIntrospector issuer;
 
     /** What is behind a token; empty where it is no good one. Without that anybody makes us ask as often as they like. */
-    private final Cache<String, Optional<OAuth2AuthenticatedPrincipal>> answers;
+    private final AsyncCache<String, Optional<OAuth2AuthenticatedPrincipal>> answers;
 
     CachedIntrospection(TokenSettings settings) {
         this.settings = settings;
@@ -51,14 +54,28 @@ final class CachedIntrospection implements OpaqueTokenIntrospector {
                 // Evicts at once, instead of when a thread is free for it.
                 .executor(Runnable::run)
                 .expireAfter(Expiry.creating((String key, Optional<OAuth2AuthenticatedPrincipal> answer) -> timeToKeep(answer)))
-                .build();
+                .buildAsync();
     }
 
     /** One request per token, however many threads want to know at once. Where there is no answer, nothing is remembered. */
     @Override
     public OAuth2AuthenticatedPrincipal introspect(String token) {
-        return answers.get(keyOf(token), (key) -> ask(token))
+        return answerAbout(token)
                 .orElseThrow(() -> new BadOpaqueTokenException("The token is not active, or not for this API"));
+    }
+
+    /** Asked outside of the cache's own locks, by which requests with other tokens would wait for this answer. */
+    private Optional<OAuth2AuthenticatedPrincipal> answerAbout(String token) {
+        CompletableFuture<Optional<OAuth2AuthenticatedPrincipal>> ours = new CompletableFuture<>();
+        CompletableFuture<Optional<OAuth2AuthenticatedPrincipal>> before = answers.asMap().putIfAbsent(keyOf(token), ours);
+        // On this thread, which knows where an API key was sent from.
+        if (before == null) ours.completeAsync(() -> ask(token), Runnable::run);
+        try {
+            return (before == null ? ours : before).join();
+        } catch (CompletionException failure) {
+            if (failure.getCause() instanceof OAuth2IntrospectionException away) throw away;
+            throw failure;
+        }
     }
 
     private Optional<OAuth2AuthenticatedPrincipal> ask(String token) {
