@@ -61,7 +61,9 @@ beforeEach(() => {
     },
   });
 });
-afterEach(() => jest.useRealTimers());
+afterEach(() => {
+  jest.useRealTimers();
+});
 
 describe('a quota', () => {
   const quota = { requests: 3, windowSeconds: 60 };

@@ -22,7 +22,9 @@ beforeEach(() => {
     },
   });
 });
-afterEach(() => jest.useRealTimers());
+afterEach(() => {
+  jest.useRealTimers();
+});
 
 function use(id: string, quota?: ApiKey['quota']) {
   const at = new Date(NOON);
