@@ -1,76 +1,43 @@
 import { spawn } from 'node:child_process';
-import { existsSync, globSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { existsSync, globSync, symlinkSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { defaults, developmentDefaults, productionDefaults } from '../../config/defaults.ts';
 import { environmentSchema } from '../../src/config/config-schema.ts';
 import { demoSignIn } from '../../src/playground/index.ts';
-import { openTestDatabase, type TestDatabase } from '../harness/database.ts';
-import { type Block, blocksIn, pattern, RUNS, readDocument, runInOrder, SAVED } from '../harness/documents.ts';
+import { type Block, blocksIn, pattern, RUNS, readDocument, SAVED } from '../harness/documents.ts';
 import { authorize } from '../harness/flows.ts';
 import { Person } from '../harness/person.ts';
-import { CHECKOUT, freePort, type ServerProcess, startServerProcess } from '../harness/process.ts';
+import { CHECKOUT, freePort } from '../harness/process.ts';
+import { openReader, type Reader } from '../harness/reader.ts';
 import { until } from '../harness/until.ts';
 
-/** The addresses that the README uses, which may be taken while the tests run. */
-const README_ISSUER = 'http://localhost:3000';
+/** Where the README's app listens, which may be taken while the tests run. */
 const README_APP_PORT = '4000';
-const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/architecture.md', 'docs/operations.md'];
-const GUIDES = globSync(
-  ['docs/{api-keys,choosing-tokens,service-clients}.md', 'docs/guides/*.md', 'examples/*/README.md'],
-  {
-    cwd: CHECKOUT,
-  },
-);
+const DOCUMENTS = globSync(['*.md', 'docs/**/*.md', 'examples/*/README.md'], { cwd: CHECKOUT });
 
 const readme = readDocument('README.md');
 
 describe('what the README shows', () => {
-  let database: TestDatabase;
-  let server: ServerProcess;
-  let folder: string;
+  let reader: Reader;
   let appPort: string;
   /** The README with the addresses of this run. */
+  let document: string;
   let blocks: Block[];
 
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'tessera-readme-'));
-    database = await openTestDatabase({ isMigrated: false });
-    server = await startServerProcess({
-      dataDirectory: join(folder, '.data'),
-      environment: { DATABASE_URL: database.url, NODE_ENV: 'development' },
-    });
+    reader = await openReader();
     appPort = String(await freePort());
-    blocks = blocksIn(
-      readme
-        .replaceAll(README_ISSUER, server.address)
-        .replaceAll(`127.0.0.1:${README_APP_PORT}`, `127.0.0.1:${appPort}`)
-        .replaceAll(`listen(${README_APP_PORT},`, `listen(${appPort},`),
-    );
-    await server.ready();
+    document = reader
+      .adapt(readme)
+      .replaceAll(`127.0.0.1:${README_APP_PORT}`, `127.0.0.1:${appPort}`)
+      .replaceAll(`listen(${README_APP_PORT},`, `listen(${appPort},`);
+    blocks = blocksIn(document);
   });
-  afterAll(async () => {
-    await server?.stop();
-    await database?.close();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  afterAll(() => reader?.close());
 
   test('its commands print on a fresh start what stands below them', async () => {
-    const commands = blocks.filter(({ mark }) => mark === RUNS);
-    const printed = await runInOrder(
-      commands.map(({ body }) => body),
-      {
-        folder,
-        environment: {
-          DATABASE_URL: database.url,
-          DATA_DIR: join(folder, '.data'),
-          PORT: String(server.port),
-          NODE_ENV: 'development',
-        },
-      },
-    );
-    for (const [index, { output }] of commands.entries()) expect(printed[index]).toMatch(pattern(output));
+    for (const { shown, printed } of await reader.follow(document)) expect(printed).toMatch(shown);
   }, 120_000);
 
   test('its app signs a person in, who sees what stands below it', async () => {
@@ -79,9 +46,9 @@ describe('what the README shows', () => {
     const name = app?.mark.slice(SAVED.length) ?? '';
     const start = blocks.slice(at).find(({ language }) => language === 'sh');
     expect(start?.body).toBe(`node ${name}`);
-    writeFileSync(join(folder, name), app?.body ?? '');
-    symlinkSync(join(CHECKOUT, 'node_modules'), join(folder, 'node_modules'));
-    const child = spawn(process.execPath, [name], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });
+    writeFileSync(join(reader.folder, name), app?.body ?? '');
+    symlinkSync(join(CHECKOUT, 'node_modules'), join(reader.folder, 'node_modules'));
+    const child = spawn(process.execPath, [name], { cwd: reader.folder, stdio: ['ignore', 'pipe', 'inherit'] });
     let said = '';
     child.stdout.on('data', (chunk) => {
       said += chunk;
@@ -102,13 +69,13 @@ describe('what the README shows', () => {
     const shown = blocks[0]?.output.split('\n') ?? [];
     expect(shown).toHaveLength(2);
     // Each line has its time in front.
-    const written = server.output().trimEnd().split('\n');
+    const written = reader.server.output().trimEnd().split('\n');
     for (const line of shown)
       expect(written).toContainEqual(expect.stringMatching(new RegExp(`\\] ${pattern(line).source.slice(1)}`)));
   });
 
   test('its first page has the button and the account that it names', async () => {
-    const page = await (await fetch(server.address, { headers: { accept: 'text/html' } })).text();
+    const page = await (await fetch(reader.server.address, { headers: { accept: 'text/html' } })).text();
     const button = /Choose \*\*(.+?)\*\*/.exec(readme)?.[1] ?? '';
     expect(page).toMatch(new RegExp(`<button[^>]*>\\s*${button}\\s*</button>`));
     expect(readme).toContain(`| \`${demoSignIn.email}\` | \`${demoSignIn.password}\` |`);
@@ -166,13 +133,24 @@ describe('the README', () => {
 
 describe('the documents', () => {
   test.each(DOCUMENTS)('every file that %s names is there', (document) => {
-    const named = [
-      ...readDocument(document).matchAll(/`((?:src|config|migrations|test|views|docs|deploy)\/[\w./-]+)`/g),
-    ].map(([, path = '']) => path);
-    expect(named.filter((path) => !existsSync(join(CHECKOUT, path)))).toEqual([]);
+    const text = readDocument(document);
+    const named = [...text.matchAll(/`((?:src|config|migrations|test|views|docs|deploy|examples|bench)\/[\w./-]+)`/g)]
+      .map(([, path = '']) => path)
+      .filter((path) => !text.includes(`<!-- ${SAVED}${path} -->`));
+    expect(named.filter((path) => !isThere(path, document))).toEqual([]);
   });
 
-  test.each([...DOCUMENTS, ...GUIDES])('every link of %s leads to something', (document) => {
+  test('name every metric, with what to watch for', () => {
+    const code = globSync('src/telemetry/*.ts', { cwd: CHECKOUT }).map(readDocument).join('\n');
+    const names = [...code.matchAll(/name: '(tessera_\w+)'/g)].map(([, name = '']) => name);
+    const table = [...readDocument('docs/operations.md').matchAll(/^\| `(tessera_\w+)`/gm)].map(
+      ([, name = '']) => name,
+    );
+    expect(names.length).toBeGreaterThan(10);
+    expect(table.toSorted()).toEqual(names.toSorted());
+  });
+
+  test.each(DOCUMENTS)('every link of %s leads to something', (document) => {
     const links = [...readDocument(document).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)];
     const broken = links.filter(([, path = '', anchor]) => {
       const target = path === '' ? document : join(dirname(document), path);
@@ -182,6 +160,12 @@ describe('the documents', () => {
     expect(broken.map(([link]) => link)).toEqual([]);
   });
 });
+
+/** A test may be named without its ending; a guide and the README of an example name the files of that example, too. */
+function isThere(path: string, document: string): boolean {
+  const example = document.startsWith('docs/guides/') ? join('examples', basename(document, '.md')) : dirname(document);
+  return [path, `${path}.test.ts`, join(example, path)].some((place) => existsSync(join(CHECKOUT, place)));
+}
 
 /** What a heading is called by in links, as GitHub makes it. */
 function anchorsIn(markdown: string): string[] {
