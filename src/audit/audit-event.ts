@@ -80,6 +80,10 @@ export const auditEventSchema = z.discriminatedUnion('type', [
     accountId: accountId.optional(),
     /** Of the token; the account's or a client's id. */
     subject: identifier,
+    /** Whom the token that was exchanged was issued to; an API key's own id, where it was one. */
+    subjectClientId: identifier,
+    /** Of the token that was exchanged, where that was a person's. */
+    grantId: grantId.optional(),
     kind: z.enum(['delegation', 'impersonation']),
     /** Who acts, as the token says. */
     actor: identifier.optional(),

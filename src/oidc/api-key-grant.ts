@@ -1,12 +1,18 @@
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { type ApiKey, type ApiKeys, type ApiKeyVerdict, isMeantAsApiKey } from '../api-keys/index.ts';
 import { setRateLimitFields } from './api-key-limit-fields.ts';
+import { boundedBy } from './bounded-lifetime.ts';
 import { type Callers, ownerIdOf } from './callers.ts';
 import { failClosed } from './faults.ts';
 import type { GrantHandler } from './grant-handlers.ts';
 
 /** What a request has still to ask of an API key, and whom the token of one that the key makes itself is about. */
-type NotedUse = Readonly<{ ask(api: string | undefined): void; sub?: string | undefined }>;
+type NotedUse = Readonly<{
+  ask(api: string | undefined): void;
+  sub?: string | undefined;
+  /** Epoch seconds; the token must not outlive it. */
+  expiresAt?: number | undefined;
+}>;
 
 const notedUses = new WeakMap<object, NotedUse>();
 
@@ -27,7 +33,8 @@ export function limitApiKeys({ clients, apiKeys }: { clients: Callers; apiKeys: 
       if (apiKey === undefined) throw new errors.InvalidClientAuth('client not found');
       const ask = (api: string | undefined) =>
         askForUse(context, apiKey, apiKeys.allow(apiKey, { api, address: context.ip }));
-      noteUse(context, ask, ownerIdOf(apiKey.owner));
+      const expiresAt = apiKey.expiresAt && Math.floor(apiKey.expiresAt.getTime() / 1_000);
+      noteUse(context, ask, { sub: ownerIdOf(apiKey.owner), expiresAt });
       return handler(context);
     };
 }
@@ -37,10 +44,15 @@ export function limitApiKeys({ clients, apiKeys }: { clients: Callers; apiKeys: 
  * for another reason is none.
  *
  * @param ask counts the use, or throws what refuses the token; gets the API that the token is for
- * @param sub whom the token is about, where the key makes the request itself
+ * @param own whom the token is about, and when the key expires, where the key makes the request itself
  */
-export function noteUse(context: KoaContextWithOIDC, ask: NotedUse['ask'], sub?: string): void {
-  notedUses.set(context.req, { ask, sub });
+export function noteUse(context: KoaContextWithOIDC, ask: NotedUse['ask'], own?: Omit<NotedUse, 'ask'>): void {
+  notedUses.set(context.req, { ask, ...own });
+}
+
+/** The lifetime of a token, in seconds: the key that asks for it must not end before it. */
+export function boundedByApiKey(context: KoaContextWithOIDC, seconds: number): number {
+  return boundedBy(notedUses.get(context.req)?.expiresAt, seconds);
 }
 
 /** Asks for the use that was noted, if one was. @throws what refuses the token, where the key may not be used for it now */

@@ -120,10 +120,13 @@ function issued(context: KoaContextWithOIDC): AuditEvent[] {
   return events;
 }
 
-function saidOf({ mode, sub, accountId, act }: Exchange) {
+function saidOf({ mode, sub, accountId, act, links: [exchangedToken] }: Exchange) {
+  const { client_id: subjectClientId, grant_id: grantId } = exchangedToken;
   return {
     kind: mode,
     subject: sub,
+    subjectClientId,
+    ...(grantId === undefined ? undefined : { grantId }),
     ...(accountId === undefined ? undefined : { accountId }),
     ...(act === undefined ? undefined : { actor: act.sub }),
   };

@@ -39,8 +39,8 @@ async function introspect(
   const { holder, apiKey, apis, onlyApi, scopes, createdAt, expiresAt } = found;
   const verdict = apiKeys.allow(apiKey, {
     api: onlyApi,
-    // A key that asks about itself is where the request comes from.
-    address: namedAddress(context) ?? (callerId === holder.id ? context.ip : undefined),
+    // A key that asks about itself is where the request comes from, whatever it says.
+    address: callerId === holder.id ? context.ip : namedAddress(context),
   });
   if (!verdict.ok) return { ...INACTIVE, reason: verdict.reason };
   return {

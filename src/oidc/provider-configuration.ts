@@ -3,6 +3,7 @@ import { type Account, type Accounts, toClaims } from '../accounts/index.ts';
 import { type Apis, OPENID_SCOPES } from '../clients/index.ts';
 import { CLOCK_TOLERANCE_SECONDS, type Config } from '../config/index.ts';
 import type { SigningAlgorithm } from '../keys/index.ts';
+import { boundedByApiKey } from './api-key-grant.ts';
 import type { Callers } from './callers.ts';
 import { ACR_PASSWORD, OPENID_SCOPE_CLAIMS } from './claims.ts';
 import type { ConsentsStore } from './consents-store.ts';
@@ -145,7 +146,10 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     ttl: {
       AccessToken: (_context, token, client) => accessTokenSeconds(client, token, lifetimes.accessTokenSeconds),
       ClientCredentials: (context, token, client) =>
-        boundedByExchange(context, accessTokenSeconds(client, token, lifetimes.accessTokenSeconds)),
+        boundedByApiKey(
+          context,
+          boundedByExchange(context, accessTokenSeconds(client, token, lifetimes.accessTokenSeconds)),
+        ),
       AuthorizationCode: lifetimes.authorizationCodeSeconds,
       DeviceCode: lifetimes.deviceCodeSeconds,
       // It lives as long as refresh tokens may hang on it; then a person is asked again. Else it ends with the session.

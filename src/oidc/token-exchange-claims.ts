@@ -1,4 +1,5 @@
 import type { KoaContextWithOIDC } from 'oidc-provider';
+import { boundedBy } from './bounded-lifetime.ts';
 import { LINKS_CLAIM, type TokenLink } from './token-exchange-links.ts';
 import type { ActClaim } from './token-exchange-tokens.ts';
 
@@ -11,7 +12,8 @@ export type Exchange = Readonly<{
   accountId?: string | undefined;
   /** Who acts, and acted before; absent where nobody shall be told. */
   act?: ActClaim | undefined;
-  links: readonly TokenLink[];
+  /** Of what was exchanged, then what that came from. */
+  links: readonly [TokenLink, ...TokenLink[]];
   /** Epoch seconds; the token must not outlive it. */
   expiresAt?: number | undefined;
 }>;
@@ -38,8 +40,5 @@ export function exchangeClaims(context: KoaContextWithOIDC): Record<string, unkn
 
 /** The lifetime of a token, in seconds: what it came from must not end before it. */
 export function boundedByExchange(context: KoaContextWithOIDC, seconds: number): number {
-  const { expiresAt } = exchangeOf(context) ?? {};
-  if (expiresAt === undefined) return seconds;
-  // The next second may begin before the library looks at its clock and adds this to it.
-  return Math.max(1, Math.min(seconds, expiresAt - Math.ceil(Date.now() / 1_000)));
+  return boundedBy(exchangeOf(context)?.expiresAt, seconds);
 }

@@ -117,7 +117,7 @@ function decide(
   const [own, ...earlier] = subject.links;
   // What comes of a key itself stays within it; of a token, the token has to.
   const link = subject.spend === undefined ? own : { ...own, scope: scopes.join(' ') };
-  const links = [link, ...earlier, ...linksOfActor(actor)];
+  const links: Exchange['links'] = [link, ...earlier, ...linksOfActor(actor)];
   if (actorsIn(act) > MAX_ACTORS || links.length > MAX_LINKS) {
     throw new errors.InvalidRequest('subject_token was exchanged too many times');
   }

@@ -202,7 +202,12 @@ describe('a key with an allow-list', () => {
     const here = await keyOfTwoApis({ allowedAddresses: ['127.0.0.1', '::1'] });
     expect((await look(here.key, here.key.key)).active).toBe(true);
     const elsewhere = await keyOfTwoApis({ allowedAddresses: ['192.0.2.0/24'] });
-    expect(await look(elsewhere.key, elsewhere.key.key)).toEqual({ active: false, reason: 'address_not_allowed' });
+    for (const parameters of [{}, { ip_address: '192.0.2.1' }]) {
+      expect(await look(elsewhere.key, elsewhere.key.key, parameters)).toEqual({
+        active: false,
+        reason: 'address_not_allowed',
+      });
+    }
   });
 
   test('tells no reason to who may not know it', async () => {

@@ -94,6 +94,26 @@ describe('at /token', () => {
     expect(refused.status).toBe(429);
   });
 
+  test('a resource that is named twice gets past no limit', async () => {
+    const askTwice = async (key: TestApiKey) => {
+      const { identifier } = setup.api;
+      const body = new URLSearchParams([
+        ['grant_type', 'client_credentials'],
+        ['scope', setup.read],
+        ['resource', identifier],
+        ['resource', identifier],
+      ]);
+      const headers = { authorization: `Bearer ${key.key}` };
+      const response = await fetch(`${server.issuer}/token`, { method: 'POST', headers, body });
+      return { status: response.status, ...((await response.json()) as { error?: string }) };
+    };
+    const elsewhere = await keyWith({ allowedAddresses: ['192.0.2.1'] });
+    expect(await askTwice(elsewhere)).toMatchObject({ status: 400, error: 'unauthorized_client' });
+    const key = await keyWith({ quota: { requests: 1, windowSeconds: 3_600 } });
+    expect((await askTwice(key)).status).toBe(200);
+    expect(await askTwice(key)).toMatchObject({ status: 429, error: 'slow_down' });
+  });
+
   test.each(['opaque', 'jwt'] as const)('a quota is as good for a token in %s format', async (tokenFormat) => {
     const { owner, read, api } = await setUpForKeys(server.domains, 'account', { tokenFormat });
     const quota = { requests: 1, windowSeconds: 3_600 };

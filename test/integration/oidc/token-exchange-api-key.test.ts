@@ -188,6 +188,24 @@ test('a key with an allow-list is exchanged for who is on it, as the gateway say
   }
 });
 
+test.each(FORMATS)('a token that a key asks for itself lives no longer than the key (%s)', async (format) => {
+  const on = await begin('client', format, { expiresAt: new Date(Date.now() + 90_000) });
+  const { status, body } = await tokenByBearer(issuer, `Bearer ${on.key.key}`);
+  expect(status).toBe(200);
+  expect(body.expires_in).toBeLessThanOrEqual(90);
+  const { exp } = (await introspect(issuer, on.gateway, String(body.access_token))).body;
+  expect(Number(exp) * 1_000).toBeLessThanOrEqual(Number(on.key.apiKey.expiresAt));
+});
+
+test('the audit trail names the key that was exchanged', async () => {
+  const on = await begin();
+  await on.exchangeKey();
+  await first.domains.audit.flush();
+  const events = await first.domains.audit.tail({ limit: 50, types: ['token.exchanged'] });
+  const own = events.filter(({ clientId }) => clientId === on.gateway.id);
+  expect(own).toMatchObject([{ details: { subjectClientId: on.key.id } }]);
+});
+
 test('a token lives no longer than the key that it came of', async () => {
   const on = await begin('client', 'jwt', { expiresAt: new Date(Date.now() + 90_000) });
   const { body } = await on.exchangeKey();

@@ -267,6 +267,7 @@ describe('the grant', () => {
         details: {
           kind: 'delegation',
           subject: account.id,
+          subjectClientId: on.app.id,
           actor: on.gateway.id,
           scopes: [on.read, on.write],
           resource: on.inner.identifier,
