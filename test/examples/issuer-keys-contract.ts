@@ -1,5 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { decodeProtectedHeader, generateKeyPair, SignJWT } from 'jose';
+import { type CryptoKey, decodeProtectedHeader, generateKeyPair, SignJWT } from 'jose';
+import { startHttpServer } from '../browser/http-server.ts';
+import { openDatabaseWay } from '../harness/database-way.ts';
 import { createServiceClient, createTestApi, type TestClient, unique } from '../harness/factories.ts';
 import { recordingLogger } from '../harness/loggers.ts';
 import { freePort } from '../harness/process.ts';
@@ -15,6 +18,9 @@ const TEST_LIMIT_MS = 120_000;
 /** How soon a new key is looked for again, and as much for a busy machine. */
 const NEW_KEY_LIMIT_MS = 20_000;
 const FORGED_COUNT = 20;
+/** What is answered later is waiting for the issuer; by then a known key has long been found. */
+const PROMPT_MS = 300;
+const PATIENCE_MS = 2_000;
 /** The first look, one for what is unknown, and one more where these take longer than a look is put off. */
 const MOST_LOOKS = 3;
 
@@ -23,13 +29,21 @@ export function issuerKeysContract(example: Example): void {
   describe(`examples/${example.name} and the issuer’s keys`, () => {
     const log = recordingLogger();
     let server: TestServer;
+    let way: Awaited<ReturnType<typeof openDatabaseWay>>;
     let audience: string;
     let service: TestClient;
     let installed: InstalledExample;
     let program: RunningProgram;
 
     beforeAll(async () => {
-      [server, installed] = await Promise.all([startTestServer({ logger: log.logger }), installExample(example)]);
+      // TCP is TCP: a way to a database can be silenced, one to an issuer as well.
+      way = await openDatabaseWay('http://127.0.0.1:9');
+      const environment = { ISSUER: new URL(way.url).origin };
+      [server, installed] = await Promise.all([
+        startTestServer({ logger: log.logger, environment }),
+        installExample(example),
+      ]);
+      way.moveTo(server.address);
       const scopes = ['read', 'admin'];
       audience = (await createTestApi(server.domains, { scopes, tokenFormat: 'jwt' })).identifier;
       service = await createServiceClient(server.domains, 'read');
@@ -37,6 +51,7 @@ export function issuerKeysContract(example: Example): void {
     }, INSTALL_LIMIT_MS);
     afterAll(async () => {
       await installed?.remove();
+      await way?.cut();
       await server?.close();
     }, TEST_LIMIT_MS);
 
@@ -51,6 +66,13 @@ export function issuerKeysContract(example: Example): void {
     const newToken = () => serviceToken(server.issuer, service, { scope: 'read', resource: audience });
     const profile = ({ address }: RunningProgram, token: string) =>
       rawRequest(address, { path: '/profile', headers: { authorization: `Bearer ${token}` } });
+    const forgedToken = (privateKey: CryptoKey) => {
+      const now = Math.floor(Date.now() / 1_000);
+      const claims = { iss: server.issuer, aud: audience, sub: service.id, client_id: service.id, jti: unique('jti') };
+      return new SignJWT({ ...claims, iat: now, exp: now + 600 })
+        .setProtectedHeader({ alg: 'RS256', typ: 'at+jwt', kid: unique('key') })
+        .sign(privateKey);
+    };
     const looks = () => log.lines.filter(({ endpoint }) => endpoint === 'jwks').length;
 
     test(
@@ -72,14 +94,9 @@ export function issuerKeysContract(example: Example): void {
 
     test('whoever makes up key ids is refused, and can’t make it ask the issuer for each', async () => {
       const { privateKey } = await generateKeyPair('RS256');
-      const now = Math.floor(Date.now() / 1_000);
-      const claims = { iss: server.issuer, aud: audience, sub: service.id, client_id: service.id, jti: unique('jti') };
       const before = looks();
       for (let count = 0; count < FORGED_COUNT; count += 1) {
-        const forged = await new SignJWT({ ...claims, iat: now, exp: now + 600 })
-          .setProtectedHeader({ alg: 'RS256', typ: 'at+jwt', kid: unique('key') })
-          .sign(privateKey);
-        const { status, headers } = await profile(program, forged);
+        const { status, headers } = await profile(program, await forgedToken(privateKey));
         expect({ status, challenge: headers['www-authenticate'] }).toEqual({
           status: 401,
           challenge: expect.stringContaining('error="invalid_token"'),
@@ -100,6 +117,54 @@ export function issuerKeysContract(example: Example): void {
           expect(headers['www-authenticate']).toBeUndefined();
         }
         await early.stop();
+      },
+      TEST_LIMIT_MS,
+    );
+
+    test(
+      'keys that can’t be read are no verdict',
+      async () => {
+        const token = await newToken();
+        const { kid } = decodeProtectedHeader(token);
+        let keys: Record<string, unknown> = {};
+        const broken = await startHttpServer((url) => ({
+          body: url.pathname === '/jwks' ? keys : { issuer: broken.origin, jwks_uri: `${broken.origin}/jwks` },
+        }));
+        for (keys of [{}, { keys: [{ kty: 'RSA', alg: 'RS256', use: 'sig', kid }] }]) {
+          const early = await start(broken.origin);
+          const { status, headers } = await profile(early, token);
+          expect(status).toBeGreaterThanOrEqual(500);
+          expect(headers['www-authenticate']).toBeUndefined();
+          await early.stop();
+        }
+        await broken.close();
+      },
+      TEST_LIMIT_MS,
+    );
+
+    // The last one: the issuer does not come back.
+    test(
+      'whoever makes up key ids while the issuer is slow stops nobody whose key is known',
+      async () => {
+        const { privateKey } = await generateKeyPair('RS256');
+        const token = await newToken();
+        expect((await profile(program, token)).status).toBe(200);
+        way.silence();
+        const isLookedFor = async () => {
+          const answer = profile(program, await forgedToken(privateKey)).then(() => false);
+          return Promise.race([answer, delay(PROMPT_MS, true)]);
+        };
+        await until('a made-up key is looked for', isLookedFor, NEW_KEY_LIMIT_MS);
+        const forged = Array.from({ length: FORGED_COUNT }, async () =>
+          profile(program, await forgedToken(privateKey)),
+        );
+        // They are on their way.
+        await delay(PROMPT_MS);
+        const asked = performance.now();
+        expect((await profile(program, token)).status).toBe(200);
+        expect(performance.now() - asked).toBeLessThan(PATIENCE_MS);
+        for (const { status } of await Promise.all(forged)) expect(status).toBeGreaterThanOrEqual(401);
+        expect((await profile(program, token)).status).toBe(200);
       },
       TEST_LIMIT_MS,
     );

@@ -27,8 +27,8 @@ const PATIENCE_MS = 5_000;
  * The program finds in its environment: `PORT`, `ISSUER`, `AUDIENCE` (the identifier of the API that it guards),
  * `INTROSPECTION_CLIENT_ID` and `INTROSPECTION_CLIENT_SECRET` (by HTTP Basic), and these, which have defaults of its own:
  * `INTROSPECTION_CACHE_SECONDS` (10), `INTROSPECTION_CACHE_SIZE` (10000 answers) and `INTROSPECT_JWTS` (false; true: a JWT that
- * has been verified is introspected as well, so that a revoked one is refused). It takes `ISSUER` from discovery, http
- * included, and listens on 127.0.0.1 at least.
+ * has been verified is introspected as well, so that a revoked one is refused). It takes an `ISSUER`
+ * of http on this machine, doesn't start with one of http elsewhere, and listens on 127.0.0.1 at least.
  *
  * - `GET /profile` answers any valid token with JSON: `sub` of the token (its client's id where it has none), `client_id` and
  *   `scope`.
@@ -39,7 +39,7 @@ const PATIENCE_MS = 5_000;
  *   `Bearer error="invalid_token"`.
  * - What has the form of a JWT is verified by the issuer's keys, everything else is introspected: of an API key (`tsk_…`) with
  *   the address that it was sent from, as `ip_address`. Answers, negative ones too, are held for
- *   `INTROSPECTION_CACHE_SECONDS`, never beyond the token's `exp`.
+ *   `INTROSPECTION_CACHE_SECONDS` (1 to 30, else it doesn't start), never beyond the token's `exp`.
  * - Where the issuer can't be asked, or doesn't answer within seconds, the answer is of the 500s: no verdict.
  */
 export function resourceServerContract(example: Example): void {
@@ -68,6 +68,32 @@ export function resourceServerContract(example: Example): void {
       call(program.address, path, token === undefined ? {} : { authorization: `Bearer ${token}` });
     const profile = (token: string | undefined) => ask('/profile', token);
     const isRefused = async (token: string) => (await profile(token)).status === 401;
+
+    describe('a start', () => {
+      // Else whoever is on the way makes the keys and the answers themselves.
+      test.each([
+        'http://id.example.com',
+        'http://localhost.example.com',
+        'http://127.0.0.1.example.com',
+        'ftp://localhost',
+      ])(
+        'is refused with an issuer that is not reached by TLS: %s',
+        async (issuer) => {
+          await expect(start({ ISSUER: issuer })).rejects.toThrow(/ended[\s\S]*ISSUER wants https/);
+        },
+        TEST_LIMIT_MS,
+      );
+
+      test.each(['0', '-1', '31', '1e9', 'nan'])(
+        'is refused where a revoked token would be let in for too long: %s seconds',
+        async (seconds) => {
+          await expect(start({ INTROSPECTION_CACHE_SECONDS: seconds })).rejects.toThrow(
+            /ended[\s\S]*INTROSPECTION_CACHE_SECONDS|ended[\s\S]*introspection-cache-time/,
+          );
+        },
+        TEST_LIMIT_MS,
+      );
+    });
 
     describe('by the issuer’s keys and by introspection', () => {
       let jwt: string;
