@@ -12,10 +12,11 @@ from settings import Settings
 class BearerProtector(ResourceProtector):
     def raise_error_response(self, error):
         # Whoever sends no token is told no error, only what is wanted.
-        challenge, code = "Bearer", "unauthorized"
+        challenge, body = "Bearer", {}
         if isinstance(error, (InvalidTokenError, InsufficientScopeError)):
-            challenge, code = f'Bearer error="{error.error}", error_description="{error.description}"', error.error
-        response = make_response({"error": code}, error.status_code)
+            challenge = f'Bearer error="{error.error}", error_description="{error.description}"'
+            body = {"error": error.error}
+        response = make_response(body, error.status_code)
         response.headers["WWW-Authenticate"] = challenge
         abort(response)
 
