@@ -160,16 +160,18 @@ describe('draining', () => {
   test('lets a request in hand end, though its connection stands by another socket than was opened', async () => {
     const begun = Promise.withResolvers<void>();
     const mayEnd = Promise.withResolvers<void>();
-    const { listener, ask } = await listen(async (_request, response) => {
+    const { listener, ask, handshake } = await listen(async (_request, response) => {
       begun.resolve();
       await mayEnd.promise;
       response.end('in the end');
     });
     const answer = ask();
     await begun.promise;
+    const silent = await handshake();
     const drained = listener.drain(30);
-    // Longer than connections without a request are waited for.
-    setTimeout(mayEnd.resolve, 800);
+    // Connections without a request are waited for no longer.
+    await closed(silent);
+    mayEnd.resolve();
     expect(await answer).toBe('in the end');
     await drained;
   });
