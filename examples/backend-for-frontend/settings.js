@@ -9,6 +9,14 @@ const port = Number(process.env.PORT ?? 4000);
 const origin = new URL(process.env.ORIGIN ?? `http://localhost:${port}`).origin;
 const isSecure = origin.startsWith('https:');
 
+/** Without TLS tokens are anybody's on the way: http is for an issuer on this machine, as in development. */
+const issuer = new URL(required('ISSUER'));
+const isOnThisMachine = issuer.protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(issuer.hostname);
+if (issuer.protocol !== 'https:' && !isOnThisMachine) {
+  console.error('ISSUER wants https, unless it is on this machine');
+  process.exit(1);
+}
+
 /** Everything that this server is told by its environment. */
 export const settings = {
   port,
@@ -16,7 +24,7 @@ export const settings = {
   origin,
   isSecure,
   /** Where Tessera is, as it calls itself. */
-  issuer: new URL(required('ISSUER')),
+  issuer,
   clientId: required('CLIENT_ID'),
   clientSecret: required('CLIENT_SECRET'),
   /** The API that the page's data come from: where it is, its identifier, and what is wanted of it. */

@@ -9,7 +9,7 @@ const issuer = await openid.discovery(
   undefined,
   openid.ClientSecretBasic(settings.clientSecret),
   {
-    // http is for an issuer on this machine, as in development.
+    // http is for an issuer on this machine alone: the settings have no other.
     execute: settings.issuer.protocol === 'http:' ? [openid.allowInsecureRequests] : [],
     timeout: 5,
   },

@@ -69,7 +69,7 @@ async function discover({ issuer, introspectionClientId, introspectionClientSecr
     introspectionClientId,
     undefined,
     openid.ClientSecretBasic(introspectionClientSecret),
-    // http is for an issuer on this machine, as in development.
+    // http is for an issuer on this machine alone: the settings have no other.
     { execute: issuer.startsWith('http:') ? [openid.allowInsecureRequests] : [], timeout: TIMEOUT_SECONDS },
   );
   // An unknown key is looked for at once, and then no sooner than this: nobody can make this API ask for each that they make up.

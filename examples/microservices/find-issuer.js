@@ -5,7 +5,7 @@ import { issuer } from './settings.js';
 export function findIssuer(clientId, secret) {
   const authentication = secret === undefined ? openid.None() : openid.ClientSecretBasic(secret);
   return openid.discovery(issuer, clientId, undefined, authentication, {
-    // http is for an issuer on this machine, as in development.
+    // http is for an issuer on this machine alone: the settings have no other.
     execute: issuer.protocol === 'http:' ? [openid.allowInsecureRequests] : [],
     timeout: 5,
   });

@@ -16,7 +16,8 @@ const KEYS_AWAY = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID', 'ERR_JOSE_GEN
  */
 export function createGuard(issuer, audience) {
   const { issuer: name, jwks_uri } = issuer.serverMetadata();
-  const keys = createRemoteJWKSet(new URL(jwks_uri));
+  // An unknown key is looked for at once, and then no sooner than this: nobody can make this service ask for each that they make up.
+  const keys = createRemoteJWKSet(new URL(jwks_uri), { cooldownDuration: 10_000 });
 
   return ({ scope, actor }) =>
     async (request, response, next) => {
@@ -44,7 +45,9 @@ export function createGuard(issuer, audience) {
       const hasScope = (claims.scope ?? '').split(' ').includes(scope);
       if (!hasScope) return refuse(response, 403, 'insufficient_scope', `, scope="${scope}"`);
       // The outermost is who acts now; who is further in acted before, which decides nothing (RFC 8693, section 4.1).
-      if (actor !== undefined && claims.act?.sub !== actor) return refuse(response, 403, 'access_denied');
+      // No challenge: RFC 6750 has no error for that, and no other scope would help.
+      if (actor !== undefined && claims.act?.sub !== actor)
+        return response.status(403).json({ error: 'access_denied' });
       request.caller = { token, claims };
       next();
     };

@@ -6,8 +6,13 @@ export function required(name) {
   process.exit(1);
 }
 
-/** Where Tessera is, as it calls itself. */
+/** Where Tessera is, as it calls itself. Without TLS tokens are anybody's on the way: http is for this machine, as in development. */
 export const issuer = new URL(required('ISSUER'));
+const isOnThisMachine = issuer.protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(issuer.hostname);
+if (issuer.protocol !== 'https:' && !isOnThisMachine) {
+  console.error('ISSUER wants https, unless it is on this machine');
+  process.exit(1);
+}
 
 /** The three as they are registered, and where each is called. A token is for one of them alone. */
 export const services = {

@@ -1,4 +1,5 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import * as openid from 'openid-client';
 import { tokensFile } from './settings.js';
 
@@ -6,9 +7,10 @@ import { tokensFile } from './settings.js';
 export async function keepTokens({ subject, tokens, refreshToken = tokens.refresh_token }) {
   const expiresAt = Date.now() + (tokens.expiresIn() ?? 0) * 1000;
   const kept = { subject, accessToken: tokens.access_token, refreshToken, expiresAt };
-  // Written anew each time: the mode counts only for a file that is made.
-  await rm(tokensFile, { force: true });
-  await writeFile(tokensFile, JSON.stringify(kept), { mode: 0o600 });
+  // A file that is made here: in one that somebody else had put there the mode would not count, and a link leads elsewhere.
+  const written = `${tokensFile}.${randomUUID()}`;
+  await writeFile(written, JSON.stringify(kept), { mode: 0o600, flag: 'wx' });
+  await rename(written, tokensFile);
   return kept;
 }
 

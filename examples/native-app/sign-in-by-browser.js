@@ -51,8 +51,9 @@ function waitForCallback(server, redirectUri, expectedState) {
   let isAnswered = false;
   return new Promise((resolve) => {
     server.on('request', (request, response) => {
-      const callback = new URL(request.url, redirectUri);
-      const isOurs = callback.pathname === '/callback' && callback.searchParams.get('state') === expectedState;
+      // `GET //` is a request, too, and no address.
+      const callback = URL.canParse(request.url, redirectUri) ? new URL(request.url, redirectUri) : undefined;
+      const isOurs = callback?.pathname === '/callback' && callback.searchParams.get('state') === expectedState;
       if (!isOurs || isAnswered) {
         response.writeHead(404).end();
         return;

@@ -3,7 +3,7 @@ import express from 'express';
 import * as oauth from 'oauth4webapi';
 import { apiScope, apiUrl, audience, issuer, portOr, required, usesDpop } from './settings.js';
 
-// http is for an issuer on this machine, as in development.
+// http is for an issuer on this machine alone: the settings have no other.
 const options = { [oauth.allowInsecureRequests]: issuer.startsWith('http:') };
 const discovered = await oauth.discoveryRequest(new URL(issuer), options);
 const server = await oauth.processDiscoveryResponse(new URL(issuer), discovered);

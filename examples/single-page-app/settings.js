@@ -6,8 +6,14 @@ export function required(name) {
   process.exit(1);
 }
 
-/** Where Tessera is, as it calls itself. */
+/** Where Tessera is, as it calls itself. Without TLS tokens are anybody's on the way: http is for this machine, as in development. */
 export const issuer = required('ISSUER');
+const { protocol, hostname } = new URL(issuer);
+const isOnThisMachine = protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname);
+if (protocol !== 'https:' && !isOnThisMachine) {
+  console.error('ISSUER wants https, unless it is on this machine');
+  process.exit(1);
+}
 
 /** The API as it is registered, and where browsers find it. */
 export const audience = required('AUDIENCE');

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { decodeJwt } from 'jose';
+import { decodeJwt, generateKeyPair, SignJWT } from 'jose';
 import { startHttpServer } from '../browser/http-server.ts';
 import {
   createServiceClient,
@@ -153,10 +153,27 @@ describe('a token that was stolen', () => {
   });
 });
 
+test('an issuer that is reached without TLS is one of this machine', async () => {
+  await expect(startOne('stock', { ISSUER: 'http://id.example.com' })).rejects.toThrow('ISSUER wants https');
+});
+
+test('whoever makes up key ids soon after each other makes a service ask for the keys once', async () => {
+  const looks = () => log.lines.filter(({ endpoint }) => endpoint === 'jwks').length;
+  const { privateKey } = await generateKeyPair('RS256');
+  const stock = await startOne('stock', {});
+  const before = looks();
+  for (let count = 0; count < 5; count += 1) {
+    const forged = await new SignJWT({}).setProtectedHeader({ alg: 'RS256', kid: `made-up-${count}` }).sign(privateKey);
+    expect((await get(stock.address, '/levels', forged)).status).toBe(401);
+  }
+  expect(looks() - before).toBe(1);
+  await stock.stop();
+});
+
 describe('who acts', () => {
   test('a person’s own token for the orders doesn’t pass by the gateway', async () => {
     const direct = await tokenOfPerson(ORDERS);
-    expect(await get(running.orders.address, '/orders', direct)).toMatchObject({ status: 403 });
+    expect(await get(running.orders.address, '/orders', direct)).toMatchObject({ status: 403, challenge: null });
   });
 
   test('a service can’t look up a person’s reservations in its own name', async () => {

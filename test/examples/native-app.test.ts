@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -11,6 +11,7 @@ import { createTestAccount, createTestClient, type TestClient } from '../harness
 import { startTestServer, type TestServer } from '../harness/server.ts';
 import { introspect, userinfo } from '../harness/token-requests.ts';
 import { until } from '../harness/until.ts';
+import { rawRequest } from '../security/raw-http.ts';
 import { type InstalledExample, installExample } from './example-program.ts';
 import { walkthrough } from './walkthrough.ts';
 
@@ -51,6 +52,10 @@ afterAll(async () => {
 
 /** The app with these arguments. */
 const runApp = (...args: string[]) => runProgram('app.js', ...args);
+
+/** The app, which is told of another issuer. */
+const runElsewhere = (issuer: string) =>
+  runProgram('--import', `data:text/javascript,process.env.ISSUER='${issuer}'`, 'app.js', 'whoami').end();
 
 /** One of its programs, as somebody runs it in a terminal. */
 function runProgram(...command: string[]) {
@@ -123,6 +128,8 @@ describe('login by the browser of the machine', () => {
     for (const forged of ['?code=x', '?code=x&state=x', '?error=access_denied', `/more?state=${'x'.repeat(43)}`]) {
       expect((await fetch(`${redirectUri}${forged}`)).status).toBe(404);
     }
+    // No address at all, which fetch wouldn't send.
+    expect((await rawRequest(new URL(redirectUri ?? '').origin, { path: '//' })).status).toBe(404);
     await page.goto(address);
     await signInAndDecide(page, 'allow');
     expect((await login.end()).exitCode).toBe(0);
@@ -168,6 +175,33 @@ describe('what is kept', () => {
     expect(kept().refreshToken).not.toBe(refreshToken);
   });
 
+  test('is never written through a link that another program has put there just before', async () => {
+    const thief = join(app.folder, 'thief.json');
+    const links = join(app.folder, 'links.mjs');
+    writeFileSync(
+      links,
+      `import fs from 'node:fs/promises';
+       import { syncBuiltinESMExports } from 'node:module';
+       const { symlink, writeFile } = fs;
+       fs.writeFile = async (path, ...rest) => {
+         await symlink(${JSON.stringify(thief)}, path);
+         return writeFile(path, ...rest);
+       };
+       syncBuiltinESMExports();`,
+    );
+    const before = readFileSync(tokensFile, 'utf8');
+    writeFileSync(tokensFile, JSON.stringify({ ...JSON.parse(before), expiresAt: 0 }));
+    expect((await runProgram('--import', links, 'app.js', 'whoami').end()).complaints).toContain('EEXIST');
+    expect(existsSync(thief)).toBe(false);
+    // What was refreshed is lost with that run: somebody signs in again.
+    const { context, page } = await visit(browser);
+    const login = runApp('login');
+    await page.goto(await login.printed(/(http:\S+authorize\S+)/));
+    await signInAndDecide(page, 'allow');
+    expect((await login.end()).exitCode).toBe(0);
+    await context.close();
+  });
+
   test('is worth nothing after a sign-out, for who has a copy', async () => {
     const { accessToken, refreshToken } = kept();
     expect((await runApp('logout').end()).output).toBe('Signed out.\n');
@@ -176,6 +210,11 @@ describe('what is kept', () => {
       expect((await introspect(server.issuer, client, String(token))).body).toEqual({ active: false });
     }
   });
+});
+
+test('an issuer that is reached without TLS is one of this machine', async () => {
+  const { exitCode, complaints } = await runElsewhere('http://id.example.com');
+  expect({ exitCode, complaints }).toEqual({ exitCode: 1, complaints: expect.stringContaining('ISSUER wants https') });
 });
 
 test('a command that it does not know is answered by those that it does', async () => {
