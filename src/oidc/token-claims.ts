@@ -4,7 +4,7 @@ import { type ClaimBudget, keepWithinBudget } from './claim-budget.ts';
 import { GRANT_ID_CLAIM, REVISION_CLAIM } from './jwt-access-token.ts';
 import { notedRevision } from './jwt-revision.ts';
 import { signInClaims } from './sign-in-claims.ts';
-import { exchangeClaims, exchangeOf } from './token-exchange-claims.ts';
+import { exchangeClaims, exchangeOf, keepBound } from './token-exchange-claims.ts';
 import { addRoles, type RoleSources } from './token-roles.ts';
 
 type IssuedToken = AccessToken | ClientCredentials;
@@ -15,12 +15,13 @@ type IssuedToken = AccessToken | ClientCredentials;
  * `aud`, …) wins in a JWT; {@link customizeJwt} may still change it there. Each source is a function of its own, spread here.
  * The library asks once proofs, scopes and resource are in order, so that the use of an API key is asked for here.
  *
- * @returns undefined where there is nothing to add. @throws what refuses the token, where an API key may not be used now
+ * @returns undefined where there is nothing to add. @throws what refuses the token, where an API key may not be used now, or an exchange would unbind
  */
 export async function extraTokenClaims(
   context: KoaContextWithOIDC,
   token: IssuedToken,
 ): Promise<Record<string, unknown> | undefined> {
+  keepBound(context, token);
   askForNotedUse(context, token);
   const claims = { ...signInClaims(context, token), ...apiKeySubject(context), ...exchangeClaims(context) };
   return Object.keys(claims).length === 0 ? undefined : claims;

@@ -1,4 +1,4 @@
-import type { KoaContextWithOIDC } from 'oidc-provider';
+import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { boundedBy } from './bounded-lifetime.ts';
 import { LINKS_CLAIM, type TokenLink } from './token-exchange-links.ts';
 import type { ActClaim } from './token-exchange-tokens.ts';
@@ -14,6 +14,8 @@ export type Exchange = Readonly<{
   act?: ActClaim | undefined;
   /** Of what was exchanged, then what that came from. */
   links: readonly [TokenLink, ...TokenLink[]];
+  /** Whether the token has to be bound to a key or certificate, as what was exchanged is. */
+  isBound: boolean;
   /** Epoch seconds; the token must not outlive it. */
   expiresAt?: number | undefined;
 }>;
@@ -36,6 +38,16 @@ export function exchangeClaims(context: KoaContextWithOIDC): Record<string, unkn
   if (exchange === undefined) return {};
   const { sub, act, links } = exchange;
   return { sub, ...(act && { act }), [LINKS_CLAIM]: links };
+}
+
+/**
+ * Bound tokens are not exchanged for one that whoever gets hold of it may use.
+ *
+ * @throws {errors.InvalidRequest} where the token that is about to be issued is bound to nothing, and what it came of is
+ */
+export function keepBound(context: KoaContextWithOIDC, token: { isSenderConstrained(): boolean }): void {
+  if (!exchangeOf(context)?.isBound || token.isSenderConstrained()) return;
+  throw new errors.InvalidRequest('subject_token is bound to a key: send a DPoP proof or use a client certificate');
 }
 
 /** The lifetime of a token, in seconds: what it came from must not end before it. */

@@ -23,6 +23,8 @@ export type PresentedToken = Readonly<{
   /** Epoch seconds; of a key that lives until it is revoked there is none. */
   expiresAt?: number;
   act?: ActClaim;
+  /** Whether only who has its key or certificate may use it (RFC 9449, RFC 8705). */
+  isBound?: boolean;
   /** The token itself, then what it came from in its turn. */
   links: readonly [TokenLink, ...TokenLink[]];
   /** Counts one use. @throws where the limits of what was presented allow no more */
@@ -72,6 +74,7 @@ async function readJwt(value: string, read: LivingJwtReader): Promise<PresentedT
     ...(typeof aud === 'string' ? { audience: aud } : undefined),
     scopes: scopesIn(scope),
     expiresAt: exp,
+    isBound: claims.cnf !== undefined,
     ...actIn(claims),
     links: [
       { client_id, jti, rev, ...(grantId && { grant_id: grantId }), ...worthOfKey(client_id, aud, scope) },
@@ -108,6 +111,7 @@ async function readOpaque(
     ...(typeof token.aud === 'string' ? { audience: token.aud } : undefined),
     scopes: [...token.scopes],
     expiresAt: token.exp,
+    isBound: token.isSenderConstrained(),
     ...actIn(extra),
     links,
   };

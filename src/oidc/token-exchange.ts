@@ -121,8 +121,8 @@ function decide(
   if (actorsIn(act) > MAX_ACTORS || links.length > MAX_LINKS) {
     throw new errors.InvalidRequest('subject_token was exchanged too many times');
   }
-  const { sub, accountId, expiresAt } = subject;
-  return { mode, sub, accountId, act, links, expiresAt };
+  const { sub, accountId, expiresAt, isBound = false } = subject;
+  return { mode, sub, accountId, act, links, isBound, expiresAt };
 }
 
 /** A person who acts must not go on when signed out. The token itself has shown who acts, and may expire. */

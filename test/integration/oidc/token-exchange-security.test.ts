@@ -228,6 +228,27 @@ describe('a bound token', () => {
     expect({ status, error: body.error }).toEqual({ status: 400, error: 'invalid_grant' });
   });
 
+  test.each(['opaque', 'jwt'] as const)('is exchanged for nothing but a bound one (%s)', async (outer) => {
+    const on = await createLandscape(server.domains, { outer, inner: 'opaque' });
+    const keys = await makeProofKeyPair();
+    const own = { grant_type: 'client_credentials', resource: on.outer.identifier };
+    const asked = await requestWithProof(issuer, on.gateway, await proofFor(keys, await nonceFor(on.gateway)), own);
+    expect(asked).toMatchObject({ status: 200, body: { token_type: 'DPoP' } });
+    const token = String(asked.body.access_token);
+    const resource = on.inner.identifier;
+    const { status, body } = await exchange(issuer, on.gateway, token, { resource });
+    expect({ status, error: body.error }).toEqual({ status: 400, error: 'invalid_request' });
+    expect(body.error_description).toContain('is bound to a key');
+    const proof = await proofFor(keys, await nonceFor(on.gateway));
+    const given = await requestWithProof(issuer, on.gateway, proof, {
+      grant_type: TOKEN_EXCHANGE,
+      subject_token: token,
+      subject_token_type: ACCESS_TOKEN_TYPE,
+      resource,
+    });
+    expect(given).toMatchObject({ status: 200, body: { token_type: 'DPoP' } });
+  });
+
   test('is refused to a proof of another key than it shows', async () => {
     const on = await createLandscape(server.domains, { outer: 'jwt', inner: 'jwt' });
     const { token } = await signInToApp(issuer, server.domains, on);
