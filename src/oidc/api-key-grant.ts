@@ -1,5 +1,6 @@
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
-import { type ApiKey, type ApiKeys, type ApiKeyVerdict, isMeantAsApiKey } from '../api-keys/index.ts';
+import { type ApiKey, type ApiKeys, type ApiKeyVerdict, isMeantAsApiKey, toApiKeyClientId } from '../api-keys/index.ts';
+import { outcomeOf } from '../telemetry/index.ts';
 import { setRateLimitFields } from './api-key-limit-fields.ts';
 import { boundedBy } from './bounded-lifetime.ts';
 import { type Callers, ownerIdOf } from './callers.ts';
@@ -69,12 +70,18 @@ export function apiKeySubject(context: KoaContextWithOIDC): { sub?: string } {
 /** Says how the limits of a key stand. @throws where they allow no use of it now */
 export function askForUse(context: KoaContextWithOIDC, apiKey: ApiKey, verdict: ApiKeyVerdict): void {
   setRateLimitFields(context, apiKey, verdict);
+  noteRefusedUse(context, apiKey, verdict);
   if (verdict.ok) return;
   if ('retryAfterSeconds' in verdict) {
     context.set('Retry-After', String(verdict.retryAfterSeconds));
     throw new TooManyRequests(verdict.reason === 'quota_exceeded' ? 'quota' : 'rate');
   }
   throw new errors.UnauthorizedClient('this API key may not be used from this address');
+}
+
+/** Notes for the log which key was refused, and why; nothing where it was not. The client may be somebody else. */
+export function noteRefusedUse({ req }: KoaContextWithOIDC, { id }: ApiKey, verdict: ApiKeyVerdict): void {
+  if (!verdict.ok) outcomeOf(req).reason = `${toApiKeyClientId(id)}: ${verdict.reason}`;
 }
 
 class TooManyRequests extends errors.OIDCProviderError {

@@ -1,5 +1,6 @@
 import type { KoaContextWithOIDC } from 'oidc-provider';
 import { parseApiKey, type QuotaState } from '../api-keys/index.ts';
+import { noteRefusedUse } from './api-key-grant.ts';
 import { ownerIdOf } from './callers.ts';
 import { failClosed } from './faults.ts';
 import { findKnownKey, type KeySources, namedAddress } from './known-keys.ts';
@@ -42,6 +43,7 @@ async function introspect(
     // A key that asks about itself is where the request comes from, whatever it says.
     address: callerId === holder.id ? context.ip : namedAddress(context),
   });
+  noteRefusedUse(context, apiKey, verdict);
   if (!verdict.ok) return { ...INACTIVE, reason: verdict.reason };
   return {
     active: true,

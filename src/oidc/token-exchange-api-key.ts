@@ -1,6 +1,6 @@
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { parseApiKey } from '../api-keys/index.ts';
-import { askForUse } from './api-key-grant.ts';
+import { askForUse, noteRefusedUse } from './api-key-grant.ts';
 import { ownerIdOf } from './callers.ts';
 import { failClosed } from './faults.ts';
 import { notedRevision } from './jwt-revision.ts';
@@ -35,6 +35,7 @@ export function createPresentedKeyReader(sources: KeySources): PresentedKeyReade
       links: [{ client_id: holder.id, rev: notedRevision(context) }],
       spend() {
         const verdict = sources.apiKeys.allow(apiKey, { api: onlyApi, address: namedAddress(context) });
+        noteRefusedUse(context, apiKey, verdict);
         if (!verdict.ok && verdict.reason.startsWith('address')) {
           throw new errors.InvalidRequest('subject_token may not be used from this ip_address, or from an unknown one');
         }

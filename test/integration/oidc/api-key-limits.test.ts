@@ -1,18 +1,21 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createTestApiKey, type KeySetup, setUpForKeys, type TestApiKey } from '../../harness/api-keys.ts';
 import { makeProofKeyPair, proofOf, requestWithProof } from '../../harness/dpop.ts';
+import { recordingLogger } from '../../harness/loggers.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { clientCredentials, introspect } from '../../harness/token-requests.ts';
+import { until } from '../../harness/until.ts';
 
 const HOUR_MS = 3_600_000;
 /** Ten minutes into an hour; nothing moves but what a test moves. */
 const START = Math.floor(Date.now() / HOUR_MS) * HOUR_MS - HOUR_MS + 600_000;
 
+const { logger, lines } = recordingLogger();
 let server: TestServer;
 let now = START;
 let setup: KeySetup;
 beforeAll(async () => {
-  server = await startTestServer({ clock: () => now });
+  server = await startTestServer({ clock: () => now, logger });
   setup = await setUpForKeys(server.domains);
 });
 afterAll(() => server.close());
@@ -138,6 +141,11 @@ describe('at /introspect', () => {
     expect((await introspect(server.issuer, setup.guard, key.key)).body.active).toBe(true);
     const { body } = await introspect(server.issuer, setup.guard, key.key);
     expect(body).toEqual({ active: false, reason: 'rate_exceeded' });
+    // Whoever runs the server finds the key, too, and not only who asked.
+    const reason = `${key.id}: rate_exceeded`;
+    expect(await until('it is logged', () => lines.find((line) => line.reason === reason), 2_000)).toMatchObject({
+      clientId: setup.guard.id,
+    });
   });
 
   test('who may not know the key hears no reason, and uses nothing up', async () => {
