@@ -1,14 +1,8 @@
-import { type ConnectionOptions, connect, getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as oidc from 'openid-client';
-import {
-  attribute,
-  createAuthority,
-  createCertificate,
-  OID,
-  subjectOf,
-  type TestCertificate,
-} from '../../harness/certificates.ts';
+import { createAuthority, createCertificate, type TestCertificate } from '../../harness/certificates.ts';
+import { type CertifiedClient, createCertifiedClient } from '../../harness/certified-client.ts';
 import {
   createServiceClient,
   createTestAccount,
@@ -46,22 +40,7 @@ async function post(fetched: SecureFetch, url: string, parameters: Record<string
 const ask = (fetched: SecureFetch, id: string, extra: Record<string, string> = {}) =>
   post(fetched, `${server.mtlsUrl}/token`, { grant_type: 'client_credentials', client_id: id, ...extra });
 
-/** A certificate of the clients' authority, and a client that is registered for its subject. */
-async function certified(metadata: Record<string, unknown> = {}) {
-  const name = unique('client');
-  const subject = subjectOf(attribute(OID.O, 'Example'), attribute(OID.CN, name));
-  const certificate = createCertificate({ subject, issuer: clientCa });
-  const api = await createTestApi(server.domains);
-  const scope = api.scopes[0]?.scope ?? '';
-  const client = await createServiceClient(server.domains, scope, {
-    metadata: {
-      token_endpoint_auth_method: 'tls_client_auth',
-      tls_client_auth_subject_dn: `CN=${name},O=Example`,
-      ...metadata,
-    },
-  });
-  return { id: client.id, certificate, subject, api, scope };
-}
+const certified = (metadata: Record<string, unknown> = {}) => createCertifiedClient(server.domains, clientCa, metadata);
 
 describe('tls_client_auth', () => {
   test('a client gets a token with a certificate of a known authority that names it', async () => {
@@ -82,7 +61,7 @@ describe('tls_client_auth', () => {
     expect(await ask(fetchAs(wildcard), id)).toMatchObject({ status: 401, body: { error: 'invalid_client' } });
   });
 
-  test.each<[string, (it: Awaited<ReturnType<typeof certified>>) => TestCertificate | undefined]>([
+  test.each<[string, (it: CertifiedClient) => TestCertificate | undefined]>([
     ['no certificate', () => undefined],
     ['a certificate that names somebody else', () => createCertificate({ issuer: clientCa })],
     [
@@ -324,68 +303,5 @@ describe('discovery', () => {
     for (const [member, alias] of Object.entries(aliases)) {
       expect(new URL(alias).pathname).toBe(new URL(String(document[member])).pathname);
     }
-  });
-});
-
-describe('connections', () => {
-  async function handshake(url: string, options: ConnectionOptions = {}): Promise<TLSSocket> {
-    const { hostname, port } = new URL(url);
-    return new Promise((resolve, reject) => {
-      const socket = connect({
-        host: hostname,
-        port: Number(port),
-        servername: 'localhost',
-        ca: server.ca,
-        ...options,
-      });
-      socket.once('secureConnect', () => resolve(socket));
-      socket.once('error', reject);
-    });
-  }
-
-  test.each(['TLSv1.2', 'TLSv1.3'] as const)('a browser is never asked for a certificate (%s)', async (version) => {
-    const versions = { minVersion: version, maxVersion: version };
-    const asked: Record<string, boolean> = {};
-    for (const url of [server.issuer, server.mtlsUrl]) {
-      const socket = await handshake(url, versions);
-      // What a certificate may be signed with is told in the request for one, and nowhere else.
-      asked[url] = socket.getSharedSigalgs().length > 0;
-      socket.destroy();
-    }
-    expect(asked).toEqual({ [server.issuer]: false, [server.mtlsUrl]: true });
-  });
-
-  test.each(['TLSv1', 'TLSv1.1'] as const)('%s is refused', async (version) => {
-    const old = { minVersion: version, maxVersion: version, ciphers: 'DEFAULT:@SECLEVEL=0' };
-    await expect(handshake(server.issuer, old)).rejects.toThrow();
-    await expect(handshake(server.mtlsUrl, old)).rejects.toThrow();
-  });
-
-  test.each(['AES128-GCM-SHA256', 'ECDHE-ECDSA-AES128-SHA'])('%s is refused', async (ciphers) => {
-    await expect(handshake(server.issuer, { maxVersion: 'TLSv1.2', ciphers })).rejects.toThrow();
-  });
-
-  test.each(['TLSv1.2', 'TLSv1.3'] as const)('a session with a certificate is never resumed (%s)', async (version) => {
-    const { certificate, id } = await certified();
-    const versions = { minVersion: version, maxVersion: version };
-    const own = { ...versions, cert: certificate.cert, key: certificate.key };
-    const sessions: Buffer[] = [];
-    const first = await handshake(server.mtlsUrl, own);
-    // Of TLS 1.2 it is there now, of 1.3 it would come with the answer.
-    const early = first.getSession();
-    first.on('session', (session) => sessions.push(session));
-    first.write('GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n');
-    await new Promise((resolve) => first.once('close', resolve).resume());
-    const session = sessions.at(-1) ?? early;
-    const again = await handshake(server.mtlsUrl, { ...versions, ...(session && { session }) });
-    const body = `grant_type=client_credentials&client_id=${id}`;
-    again.write(
-      `POST /token HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
-    );
-    const answer = await new Promise((resolve) => again.once('data', (data) => resolve(String(data))));
-    expect({ isReused: again.isSessionReused(), answer }).toEqual({
-      isReused: false,
-      answer: expect.stringMatching(/^HTTP\/1.1 401 /),
-    });
   });
 });
