@@ -94,8 +94,8 @@ describe('every page', () => {
     }
   });
 
-  test('prints no undefined, null or object', () => {
-    for (const html of everyPage) expect(html).not.toMatch(/undefined|\[object|>null</);
+  test('prints no undefined, null, boolean or object', () => {
+    for (const html of everyPage) expect(html).not.toMatch(/undefined|\[object|>(null|false|true)</);
   });
 
   test('has no id twice', () => {
