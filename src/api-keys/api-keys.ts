@@ -14,6 +14,7 @@ import {
   insertApiKey,
   isOwnerGone,
   listApiKeys,
+  listIdsNaming,
   removeApiKeysOf,
   type StoredApiKey,
   updateApiKey,
@@ -27,6 +28,8 @@ import { createUseMeters } from './use-meters.ts';
 
 /** `key` is shown this once. */
 type Made = Changed & { key: string };
+/** `previousUntil`: when the secret before it ends; left out: it is dead. */
+type Rolled = Made & { previousUntil?: Date };
 
 /**
  * API keys. A refusal is returned, with its reason; a database that is away throws. `by` says who wants a change, for the
@@ -62,7 +65,11 @@ export type ApiKeys = Readonly<{
    * A new secret for the same id. The one before it lives for `overlapSeconds` (a day unless told, 0: dead at once, 30 days
    * at most); one that is older is dead.
    */
-  roll(id: string, options?: { overlapSeconds?: number | undefined }, by?: AuditContext): Promise<Made | ApiKeyRefusal>;
+  roll(
+    id: string,
+    options?: { overlapSeconds?: number | undefined },
+    by?: AuditContext,
+  ): Promise<Rolled | ApiKeyRefusal>;
   disable(id: string, by?: AuditContext): Promise<Changed | ApiKeyRefusal>;
   enable(id: string, by?: AuditContext): Promise<Changed | ApiKeyRefusal>;
   /** For good. One that is revoked already stays as it is. */
@@ -85,6 +92,8 @@ export type ApiKeys = Readonly<{
    * of it when it commits.
    */
   removeOf(trx: Knex, owner: ApiKeyOwner): Promise<void>;
+  /** The ids of keys that are for an API and not revoked, in their order, as the transaction sees them. */
+  idsNaming(trx: Knex, api: string): Promise<string[]>;
   /** Removes counts that are older than they are kept for. @returns how many, at most `batchSize`; fewer: no more */
   sweep(batchSize: number): Promise<number>;
   /** Writes the uses that were allowed before. @throws the database's fault; nothing is lost by it */
@@ -143,13 +152,15 @@ export function createApiKeys(dependencies: {
     const id = generateApiKeyId();
     const secret = generateApiKeySecret(id);
     try {
-      const apiKey = await knex.transaction(async (trx) => {
+      return await knex.transaction(async (trx) => {
         const { settings } = checked;
+        // Under a lock: a key of an API that has gone would be alive again for the next one of that name.
+        const goneApi = await owners.holdApis(trx, held.purpose.apis);
+        if (goneApi !== undefined) return invalid('apis', `no API ${goneApi} is registered`);
         await insertApiKey(trx, { id, settings, purpose: held.purpose, digest: secretDigest(secret), at: now() });
         await record(trx, { action: 'created', id, owner: held.purpose.owner }, by);
-        return readBack(trx, id);
+        return { ok: true, apiKey: await readBack(trx, id), key: formatApiKey({ id, secret }) } as const;
       });
-      return { ok: true, apiKey, key: formatApiKey({ id, secret }) };
     } catch (error) {
       if (isOwnerGone(error)) return notFound('the owner has been deleted meanwhile');
       throw error;
@@ -178,18 +189,19 @@ export function createApiKeys(dependencies: {
     id: string,
     { overlapSeconds = DEFAULT_OVERLAP_SECONDS }: { overlapSeconds?: number | undefined } = {},
     by?: AuditContext,
-  ): Promise<Made | ApiKeyRefusal> {
+  ): Promise<Rolled | ApiKeyRefusal> {
     if (!Number.isInteger(overlapSeconds) || overlapSeconds < 0 || overlapSeconds > MAX_OVERLAP_SECONDS) {
       return invalid('overlapSeconds', `wants a whole number from 0 to ${MAX_OVERLAP_SECONDS}`);
     }
     const secret = generateApiKeySecret(id);
+    const until = overlapSeconds === 0 ? undefined : new Date(clock() + overlapSeconds * 1_000);
     const rolled = await change(id, 'rolled', by, async (trx, stored) => {
-      const until = new Date(clock() + overlapSeconds * 1_000);
-      const previous = overlapSeconds === 0 ? undefined : { digest: stored.digest, until };
+      const previous = until && { digest: stored.digest, until };
       await updateApiKey(trx, id, { secrets: { digest: secretDigest(secret), previous } }, now());
       return 'changed';
     });
-    return rolled.ok ? { ...rolled, key: formatApiKey({ id, secret }) } : rolled;
+    if (!rolled.ok) return rolled;
+    return { ...rolled, key: formatApiKey({ id, secret }), ...(until && { previousUntil: until }) };
   }
 
   function setDisabled(id: string, isDisabled: boolean, by?: AuditContext): Promise<Changed | ApiKeyRefusal> {
@@ -236,6 +248,7 @@ export function createApiKeys(dependencies: {
       for (const id of await removeApiKeysOf(trx, owner))
         await record(trx, { action: 'revoked', id, owner }, undefined);
     },
+    idsNaming: listIdsNaming,
     sweep(batchSize) {
       const before = toDay(clock() - USAGE_KEPT_DAYS * DAY_SECONDS * 1_000);
       return deleteUsageBefore(knex, { size: batchSize, before });

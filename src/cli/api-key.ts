@@ -15,7 +15,7 @@ import { addCommandGroup } from './command-group.ts';
 import { findAccount } from './find-account.ts';
 import { withDomains } from './open-domains.ts';
 import { day, identifier, repeatable, time, wholeNumber, wholeNumberOrZero, words } from './option-values.ts';
-import { presentApiKey, toApiKeyAnswer } from './present-api-key.ts';
+import { presentApiKey, toApiKeyAnswer, withPreviousSecret } from './present-api-key.ts';
 import { refused } from './refused.ts';
 
 type OwnerFlags = { client?: string; account?: string };
@@ -40,10 +40,12 @@ const DAY_MS = 24 * 60 * 60 * 1_000;
 export function addApiKeyCommands(program: Command): void {
   const apiKey = addCommandGroup(program, 'api-key', 'the API keys of clients and people');
 
-  withOwner(apiKey.command('create'))
+  const create = apiKey
+    .command('create')
     .description('make an API key, which is shown this once')
-    .requiredOption('--name <name>', 'what it is called, for people')
-    .requiredOption('--scope <scopes>', 'what it may ask for, in one argument: "orders:read orders:write"')
+    .requiredOption('--name <name>', 'what it is called, for people (required)')
+    .requiredOption('--scope <scopes>', 'what it may ask for, in one argument: "orders:read orders:write" (required)');
+  withOwner(create)
     .option(
       '--api <urn>',
       "an API that it is for; for a client, none named: those of the client's that own the scopes (repeatable)",
@@ -122,7 +124,8 @@ export function addApiKeyCommands(program: Command): void {
         command,
         await withDomains(async (domains) => {
           const rolled = await domains.apiKeys.roll(id, { overlapSeconds: overlap });
-          return rolled.ok ? toApiKeyAnswer(rolled.apiKey, domains.clock(), rolled.key) : refusedKey(rolled);
+          if (!rolled.ok) return refusedKey(rolled);
+          return withPreviousSecret(toApiKeyAnswer(rolled.apiKey, domains.clock(), rolled.key), rolled.previousUntil);
         }),
       );
     });
@@ -137,10 +140,9 @@ export function addApiKeyCommands(program: Command): void {
       .argument('<id>', 'as tsk_…', keyId)
       .action(async (id: string, _: object, command: Command) => {
         const { answer, revoked } = await withDomains(async (domains) => {
-          const changed = await domains.apiKeys[name](id);
-          if (!changed.ok) return refusedKey(changed);
-          const ended = await domains.endAccess({ clientId: toApiKeyClientId(id) });
-          return { answer: toApiKeyAnswer(changed.apiKey, domains.clock()), revoked: ended };
+          const ended = await domains.endApiKey(name, id);
+          if (!ended.ok) return refusedKey(ended);
+          return { answer: toApiKeyAnswer(ended.apiKey, domains.clock()), revoked: ended.revoked };
         });
         printAnswer(command, { json: { ...answer.json, revoked }, text: `${answer.text}\n\n${revoked} tokens ended` });
       });
@@ -154,7 +156,7 @@ export function addApiKeyCommands(program: Command): void {
       printAnswer(
         command,
         await withDomains(async (domains) => {
-          const changed = await domains.apiKeys.enable(id);
+          const changed = await domains.enableApiKey(id);
           return changed.ok ? toApiKeyAnswer(changed.apiKey, domains.clock()) : refusedKey(changed);
         }),
       );

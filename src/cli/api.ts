@@ -19,28 +19,34 @@ type ApiFlags = {
 
 type NewApiFlags = ApiFlags & { id: string; scope: string; format: NewApi['tokenFormat'] };
 
-const SCOPE_OPTION = ['--scope <scopes>', 'its scopes, in one argument: "orders:read orders:write"'] as const;
-const FORMAT_OPTION = ['--format <format>', 'of its access tokens: jwt or opaque'] as const;
+const SCOPES = '--scope <scopes>';
+const SCOPES_MEAN = 'its scopes, in one argument: "orders:read orders:write"';
+const FORMAT = '--format <format>';
+const FORMAT_MEANS = 'of its access tokens: jwt or opaque';
 
 export function addApiCommands(program: Command): void {
   const api = addCommandGroup(program, 'api', 'the APIs (resource servers) that tokens are for');
 
-  withApiFlags(api.command('create'))
+  const create = api
+    .command('create')
     .description('register an API')
-    .requiredOption('--id <urn>', 'its identifier: the resource and the audience of its tokens, an absolute URI')
-    .requiredOption(...SCOPE_OPTION)
-    .requiredOption(...FORMAT_OPTION)
-    .action(async (flags: NewApiFlags, command: Command) => {
-      const scopes = described(words(flags.scope), flags.describe);
-      const input = { ...changes(flags), identifier: flags.id, scopes, tokenFormat: flags.format };
-      printAnswer(
-        command,
-        await withKeys(async ({ apis }) => {
-          const created = await apis.create(input);
-          return toAnswer(created.ok ? created.api : refusedApi(created));
-        }),
-      );
-    });
+    .requiredOption(
+      '--id <urn>',
+      'its identifier: the resource and the audience of its tokens, an absolute URI (required)',
+    )
+    .requiredOption(SCOPES, `${SCOPES_MEAN} (required)`)
+    .requiredOption(FORMAT, `${FORMAT_MEANS} (required)`);
+  withApiFlags(create).action(async (flags: NewApiFlags, command: Command) => {
+    const scopes = described(words(flags.scope), flags.describe);
+    const input = { ...changes(flags), identifier: flags.id, scopes, tokenFormat: flags.format };
+    printAnswer(
+      command,
+      await withKeys(async ({ apis }) => {
+        const created = await apis.create(input);
+        return toAnswer(created.ok ? created.api : refusedApi(created));
+      }),
+    );
+  });
 
   api
     .command('list')
@@ -61,8 +67,8 @@ export function addApiCommands(program: Command): void {
 
   withApiFlags(api.command('update <urn>'))
     .description('change an API: what is not named stays, a list that is named replaces the one before')
-    .option(...SCOPE_OPTION)
-    .option(...FORMAT_OPTION)
+    .option(SCOPES, SCOPES_MEAN)
+    .option(FORMAT, FORMAT_MEANS)
     .option('--no-introspection-client', 'let no client introspect its tokens by being named here')
     .action(async (identifier: string, flags: ApiFlags, command: Command) => {
       if (Object.keys(flags).length === 0) command.error('error: name what to change, such as --ttl');
@@ -86,7 +92,7 @@ export function addApiCommands(program: Command): void {
 
   api
     .command('delete <urn>')
-    .description('delete an API that no client is registered for')
+    .description('delete an API that no client is registered for and no API key is for')
     .action(async (identifier: string, _: object, command: Command) => {
       await withDomains(async ({ apis }) => {
         const deleted = await apis.delete(identifier);

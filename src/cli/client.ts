@@ -13,9 +13,8 @@ const COLUMNS = ['client_id', 'client_name', 'token_endpoint_auth_method', 'gran
 export function addClientCommands(program: Command): void {
   const client = addCommandGroup(program, 'client', 'the clients that may ask for tokens');
 
-  withClientFlags(client.command('create'))
+  withClientFlags(client.command('create').requiredOption('--id <id>', 'its client_id (required)'))
     .description('register a client; a secret that is made for it is shown this once')
-    .requiredOption('--id <id>', 'its client_id')
     .option('--secret <->', 'take its secret from standard input instead of making one', standardInput)
     .action(async (flags: ClientFlags & { id: string; secret?: '-' }, command: Command) => {
       if (flags.secret !== undefined && flags.metadata === '-') {
@@ -119,7 +118,7 @@ function withClientFlags(command: Command): Command {
     .option('--post-logout-redirect-uri <uri>', 'where people go after a sign-out (repeatable)', repeatable)
     .option(
       '--grant <grant>',
-      'authorization_code, refresh_token, client_credentials or a URN (repeatable)',
+      'authorization_code (what a new client has unless told), refresh_token, client_credentials or a URN (repeatable)',
       repeatable,
     )
     .option('--scope <scopes>', 'what it may ask for, in one argument: "openid orders:read"')

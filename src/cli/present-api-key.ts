@@ -1,15 +1,26 @@
 import { type ApiKey, isLive, toApiKeyClientId } from '../api-keys/index.ts';
 import { type Answer, toLines } from './answer.ts';
 
+type ApiKeyAnswer = Answer & { json: Record<string, unknown> };
+
 /**
  * @param now epoch milliseconds
  * @param key the value, where it is shown this once
  */
-export function toApiKeyAnswer(apiKey: ApiKey, now: number, key?: string): Answer & { json: Record<string, unknown> } {
+export function toApiKeyAnswer(apiKey: ApiKey, now: number, key?: string): ApiKeyAnswer {
   const { id, ...members } = presentApiKey(apiKey, now);
   const json = { id, ...(key === undefined ? {} : { key }), ...members };
   const note = key === undefined ? '' : '\n\nKeep the key now: it is not shown again.';
   return { json, text: `${toLines(json)}${note}` };
+}
+
+/** Says until when the secret before this one still works. @param until left out: it is dead */
+export function withPreviousSecret({ json, text }: ApiKeyAnswer, until?: Date): ApiKeyAnswer {
+  const note =
+    until === undefined
+      ? 'The secret before it works no longer.'
+      : `The secret before it still works until ${until.toISOString()}: --overlap 0 ends it at once.`;
+  return { json: { ...json, previous_secret_until: until ?? null }, text: `${text}\n${note}` };
 }
 
 /** Without its secret. @param now epoch milliseconds */

@@ -148,15 +148,20 @@ describe('a key', () => {
     const { id, key } = await createKey();
     const overlapping = await tessera.json(['api-key', 'roll', id]);
     expect(overlapping).toMatchObject({ id, key: expect.stringMatching(new RegExp(`^${id}_`)) });
+    const lives = Date.parse(String(overlapping.previous_secret_until)) - Date.now();
+    expect(Math.round(lives / 3_600_000)).toBe(24);
     await until('the new one is known', () => seenByServer(String(overlapping.key)), SEEN_WITHIN_MS);
     expect(await seenByServer(key)).toBeTruthy();
     const last = await tessera.json(['api-key', 'roll', id, '--overlap', '0']);
+    expect(last.previous_secret_until).toBeNull();
     await until(
       'the one before it is dead',
       async () => !(await seenByServer(String(overlapping.key))),
       SEEN_WITHIN_MS,
     );
     expect(await seenByServer(String(last.key))).toBeTruthy();
+    const { stdout } = await tessera.run(['api-key', 'roll', id]);
+    expect(stdout).toMatch(/The secret before it still works until 20\d\d-.*Z: --overlap 0 ends it at once\.\n$/);
   });
 
   test('that is disabled or revoked ends the tokens that were got with it', async () => {
@@ -204,6 +209,67 @@ describe('a key', () => {
       expect(stderr).not.toContain(key.slice(-49));
     }
     expect(await seenByServer(key)).toBeTruthy();
+  });
+
+  test('that was given whole for an owner or a client is not repeated', async () => {
+    const { key } = await createKey();
+    for (const command of [create('--client', key), ['token', 'revoke', '--client', key]]) {
+      const { exitCode, stdout, stderr } = await tessera.run(command);
+      expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' });
+      expect(stderr).toMatch(/^error: of an API key, wants the id alone.*\n$/);
+      expect(stderr).not.toContain(key.slice(-49));
+    }
+  });
+
+  test('that is given as a token to revoke is revoked with its tokens, by its own secret alone, and once', async () => {
+    const { id, key } = await createKey();
+    const rolled = await tessera.json(['api-key', 'roll', id, '--overlap', '0']);
+    const isAlive = await tokenOf(id);
+    const noSuch = { exitCode: 1, stdout: '', stderr: expect.stringMatching(/^error: no such token.*\n$/) };
+    expect(await tessera.run(['token', 'revoke', '-'], { input: key })).toEqual(noSuch);
+    expect(await isAlive()).toBe(true);
+    expect(await tessera.json(['api-key', 'show', id])).toMatchObject({ state: 'live' });
+    expect(await tessera.json(['token', 'revoke', '-'], `${rolled.key}\n`)).toEqual({ revoked: 2 });
+    expect(await isAlive()).toBe(false);
+    expect(await tessera.json(['api-key', 'show', id])).toMatchObject({ state: 'revoked' });
+    expect(await tessera.run(['token', 'revoke', '-'], { input: String(rolled.key) })).toEqual(noSuch);
+    const events = await tessera.domains.audit.tail({ limit: 100, types: ['api_key.revoked'] });
+    expect(events.filter(({ details }) => details.apiKeyId === id)).toMatchObject([{ actor: { kind: 'operator' } }]);
+  });
+
+  test('that is enabled leaves dead what was got before, whatever had disabled it', async () => {
+    const { id } = await createKey();
+    const isAlive = await tokenOf(id);
+    expect(await tessera.json(['api-key', 'enable', id])).toMatchObject({ state: 'live' });
+    expect(await isAlive()).toBe(true);
+    await tessera.domains.apiKeys.disable(parseApiKeyClientId(id) ?? '');
+    expect(await tessera.json(['api-key', 'enable', id])).toMatchObject({ state: 'live' });
+    expect(await isAlive()).toBe(false);
+  });
+
+  test('keeps its API from being deleted until it is revoked', async () => {
+    const own = await createTestApi(tessera.domains);
+    const { login } = await createTestAccount(tessera.domains);
+    const ofOwn = ['--account', login, '--api', own.identifier, '--scope', own.scopes[0]?.scope ?? ''];
+    const made = await tessera.json(create(...ofOwn));
+    const refused = `error: API key ${made.id} is for ${own.identifier}: revoke what names it first\n`;
+    expect(await tessera.run(['api', 'delete', own.identifier])).toEqual({ exitCode: 1, stdout: '', stderr: refused });
+    await tessera.json(['api-key', 'revoke', String(made.id)]);
+    expect(await tessera.json(['api', 'delete', own.identifier])).toMatchObject({ deleted: true });
+  });
+
+  test('that is made while its API is deleted leaves either the API or no key', async () => {
+    const { account } = await createTestAccount(tessera.domains);
+    const owner = { kind: 'account', accountId: account.id } as const;
+    for (let round = 0; round < 10; round += 1) {
+      const own = await createTestApi(tessera.domains);
+      const scopes = own.scopes.map((each) => each.scope);
+      const [made, deleted] = await Promise.all([
+        tessera.domains.apiKeys.create({ name: 'x', owner, scopes, apis: [own.identifier] }),
+        tessera.domains.apis.delete(own.identifier),
+      ]);
+      expect(made.ok).toBe(!deleted.ok);
+    }
   });
 
   test('that is not there is said', async () => {

@@ -145,6 +145,11 @@ describe('on a database that is set up', () => {
       expect(fault).toEqual({ exitCode: 2, stdout: '', stderr: expect.stringMatching(/^error: .+\n$/) });
     const help = await tessera.run(['client', 'create', '--help']);
     expect(help).toMatchObject({ exitCode: 0, stderr: '', stdout: expect.stringContaining('--redirect-uri') });
+    for (const words of [
+      ['client', 'help'],
+      ['client', '--help'],
+    ])
+      expect(await tessera.run(words)).toMatchObject({ exitCode: 0, stdout: expect.stringContaining('rotate-secret') });
   });
 });
 
