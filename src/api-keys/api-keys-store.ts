@@ -57,6 +57,16 @@ export async function listApiKeys(
   return (await select).map((row) => toStoredApiKey(row).apiKey);
 }
 
+/** @returns the ids of keys that are for the API and not revoked, in their order */
+export async function listIdsNaming(db: Knex, api: string): Promise<string[]> {
+  const rows = await db<ApiKeyRow>('api_keys')
+    .whereNull('revoked_at')
+    .whereRaw('? = any(apis)', [api])
+    .orderByRaw('id collate "C"')
+    .select('id');
+  return rows.map(({ id }) => id);
+}
+
 /** @throws a violation at the commit, where the owner has gone; {@link isOwnerGone} knows it */
 export async function insertApiKey(
   trx: Knex,

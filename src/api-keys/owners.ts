@@ -1,3 +1,5 @@
+import type { Knex } from 'knex';
+
 /** What is asked of the owners of keys, when one is made; filled by `compose`. */
 export interface ApiKeyOwners {
   /** `undefined`: no such client. `apis` empty: any, within its scopes. */
@@ -15,6 +17,8 @@ export interface ApiKeyOwners {
   findAccount(id: string): Promise<{ isDisabled: boolean } | undefined>;
   /** Every registered API with the scopes that it owns. */
   listApis(): Promise<readonly RegisteredScopes[]>;
+  /** Keeps APIs from being deleted to the end of the transaction. @returns the first that is not registered */
+  holdApis(trx: Knex, identifiers: readonly string[]): Promise<string | undefined>;
 }
 
 export type RegisteredScopes = Readonly<{ identifier: string; scopes: readonly string[] }>;

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
-import { toDay } from '../api-keys/index.ts';
+import { isMeantAsApiKey, parseApiKeyClientId, toDay } from '../api-keys/index.ts';
+import { AppError } from '../errors.ts';
 
 /** For options that may be given several times. */
 export function repeatable(value: string, before: unknown): string[] {
@@ -12,8 +13,15 @@ export function wholeNumber(value: string): number {
   return Number(value);
 }
 
-/** For options that name what need not exist any more. */
+/** For options that name what need not exist any more. What may be a whole API key is refused without being repeated. */
 export function identifier(value: string): string {
+  if (isMeantAsApiKey(value) && parseApiKeyClientId(value) === undefined) {
+    // Commander would repeat it in its own error.
+    throw new AppError({
+      code: 'invalid_request',
+      message: 'of an API key, wants the id alone: tsk_ and 16 characters',
+    });
+  }
   if (!/^[^\p{Cc}\p{Cs}]{1,2048}$/u.test(value)) throw new InvalidArgumentError('It wants an identifier.');
   return value;
 }

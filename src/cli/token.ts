@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { parseApiKeyClientId } from '../api-keys/index.ts';
+import { parseApiKey, parseApiKeyClientId } from '../api-keys/index.ts';
 import type { Domains } from '../compose/index.ts';
 import type { RevocationFilter } from '../tokens/index.ts';
 import { printAnswer } from './answer.ts';
@@ -60,9 +60,19 @@ function noSuch(what: string): never {
   return refused({ code: 'not_found', reason: `no ${what}, and nothing that was issued under it counts` });
 }
 
-/** One token of any format and, for a person's, everything of its grant, as the revocation endpoint does it. */
+/** One token of any format and, for a person's, everything of its grant, or an API key, as the revocation endpoint does it. */
 async function revokeToken(domains: Domains, value: string): Promise<number> {
-  const revoked = await domains.endToken(value);
+  const key = parseApiKey(value);
+  const revoked = key === undefined ? await domains.endToken(value) : await revokeKey(domains, key);
   if (revoked > 0) return revoked;
   return refused({ code: 'not_found', reason: 'no such token: it has expired, was revoked, or is not of this server' });
+}
+
+/** @returns how many tokens that were got with the key ended, and the key, where it is there and was not revoked before */
+async function revokeKey(domains: Domains, { id, secret }: { id: string; secret: string }): Promise<number> {
+  const apiKey = await domains.apiKeys.show(id);
+  if (apiKey === undefined || !(await domains.apiKeys.verify(id, secret))) return 0;
+  const ended = await domains.endApiKey('revoke', id);
+  if (!ended.ok) return refused(ended);
+  return ended.revoked + (apiKey.revokedAt === undefined ? 1 : 0);
 }

@@ -39,8 +39,17 @@ export type Apis = Readonly<{
   list(): Promise<Api[]>;
   /** Refused while a client would be left with a scope that no API owns: it could not be used any more. */
   update(identifier: string, patch: ApiPatch): Promise<Changed | ApiRefusal>;
-  /** Refused while clients name it or its scopes: a client whose last API went would be free to call every other one. */
+  /**
+   * Refused while clients name it or its scopes: a client whose last API went would be free to call every other one. And
+   * while API keys do: they would be alive again for the next one of that name.
+   */
   delete(identifier: string): Promise<{ ok: true } | ApiRefusal>;
+  /**
+   * Keeps APIs from being deleted to the end of a transaction in which something begins to name them.
+   *
+   * @returns the first that is not registered
+   */
+  hold(trx: Knex, identifiers: readonly string[]): Promise<string | undefined>;
   /** Reads the snapshot for the first time; everything that is changed afterwards, on any node, renews it. */
   load(): Promise<void>;
   /** The snapshot: every API, in the order of their identifiers. Frozen; another array after every change. */
@@ -53,6 +62,7 @@ export type Apis = Readonly<{
  * Makes the registry of APIs on one database. It answers from a snapshot once `load` has made one.
  *
  * @param dependencies.audit told of every change within its transaction: what can't be recorded doesn't happen
+ * @param dependencies.apiKeysNaming asked within the transaction that deletes an API: the ids of living keys that are for it
  */
 export function createApis(dependencies: {
   knex: Knex;
@@ -60,6 +70,7 @@ export function createApis(dependencies: {
   changeFeed: Pick<ChangeFeed, 'subscribe'>;
   audit: RegistryAudit;
   signingAlgorithms: SigningAlgorithms;
+  apiKeysNaming(trx: Knex, identifier: string): Promise<readonly string[]>;
 }): Apis {
   const { knex, clock, audit, signingAlgorithms } = dependencies;
   const listeners: ApisListener[] = [];
@@ -122,8 +133,10 @@ export function createApis(dependencies: {
       if ((await findApi(trx, identifier)) === undefined) return notFound(identifier);
       const naming = await clientsNamingApi(trx, identifier);
       if (naming.length > 0) {
-        return inUse(`${clientsInWords(naming)} registered for ${identifier}: name other APIs there first`);
+        return inUse(`${inWords('client', naming)} registered for ${identifier}: name other APIs there first`);
       }
+      const keys = await dependencies.apiKeysNaming(trx, identifier);
+      if (keys.length > 0) return inUse(`${inWords('API key', keys)} for ${identifier}: revoke what names it first`);
       const refused = await orphanRefusal(trx, { identifier, scopes: [] });
       if (refused !== undefined) return refused;
       await removeApi(trx, identifier);
@@ -172,6 +185,11 @@ export function createApis(dependencies: {
     list: () => listApis(knex),
     update,
     delete: deleteApi,
+    async hold(trx: Knex, identifiers: readonly string[]) {
+      await lockRegistry(trx, 'shared');
+      const registered = await listApis(trx);
+      return identifiers.find((identifier) => !registered.some((api) => api.identifier === identifier));
+    },
     load: renew,
     all() {
       if (snapshot === undefined)
@@ -209,7 +227,7 @@ async function orphanRefusal(
   const clients = await clientsWithAnyScope(trx, orphans);
   if (clients.length === 0) return undefined;
   return inUse(
-    `${clientsInWords(clients)} registered for scopes that no other API owns (${orphans.join(' ')}): take them away there first`,
+    `${inWords('client', clients)} registered for scopes that no other API owns (${orphans.join(' ')}): take them away there first`,
   );
 }
 
@@ -219,10 +237,10 @@ async function readBack(trx: Knex, identifier: string): Promise<Api> {
   return api;
 }
 
-function clientsInWords(ids: readonly string[]): string {
+function inWords(kind: 'client' | 'API key', ids: readonly string[]): string {
   const shown = ids.slice(0, 5).join(', ');
   const more = ids.length > 5 ? ` and ${ids.length - 5} more` : '';
-  return ids.length === 1 ? `client ${shown} is` : `clients ${shown}${more} are`;
+  return ids.length === 1 ? `${kind} ${shown} is` : `${kind}s ${shown}${more} are`;
 }
 
 function inUse(reason: string): ApiRefusal {

@@ -1,5 +1,5 @@
 import { type Accounts, createAccounts, createPasswordHasher } from '../accounts/index.ts';
-import { type ApiKeys, createApiKeys } from '../api-keys/index.ts';
+import { type ApiKeys, createApiKeys, toApiKeyClientId } from '../api-keys/index.ts';
 import { type Audit, type AuditActor, type AuditContext, createAudit } from '../audit/index.ts';
 import {
   type Apis,
@@ -30,11 +30,13 @@ import {
   type Revocations,
 } from '../tokens/index.ts';
 import { apiKeyAudit, apiKeyOwners, ownerAudits } from './api-keys.ts';
+import { type ApiKeyEndings, createApiKeyEndings } from './end-api-key.ts';
 import type { OpenedDatabase } from './environment-database.ts';
 import { composeKeys, type Keys } from './keys.ts';
 
 /** Everything below the protocol, as the server and the command line both want it. */
 export type Domains = Keys &
+  ApiKeyEndings &
   Readonly<{
     logger: Logger;
     clock: Clock;
@@ -124,6 +126,7 @@ export async function composeDomains(
       offered: config.keyPolicy.algorithms,
       signing: signingAlgorithms,
     },
+    apiKeysNaming: async (trx, identifier) => (await apiKeys.idsNaming(trx, identifier)).map(toApiKeyClientId),
   });
   const validator = createMetadataValidator(async () => {
     const [{ privateJwks, algorithms }] = await Promise.all([
@@ -172,6 +175,7 @@ export async function composeDomains(
     longestTokenSeconds: Math.max(MAX_API_TTL_SECONDS, config.lifetimes.accessTokenSeconds),
   });
   const access = { config, clock, audit, apiKeys, artifacts, consents, revocations, signingKeys };
+  const endAccessOf: Domains['endAccess'] = (whose, by = { actor }) => endAccess(access, whose, by);
 
   return {
     logger,
@@ -189,7 +193,8 @@ export async function composeDomains(
     cookieKeys,
     artifacts,
     revocations,
-    endAccess: (whose, by = { actor }) => endAccess(access, whose, by),
+    endAccess: endAccessOf,
+    ...createApiKeyEndings({ apiKeys, endAccess: endAccessOf }),
     endToken: (value, by = { actor }) => endToken(access, value, by),
     async close() {
       await changes.close();
