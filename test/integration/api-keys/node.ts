@@ -38,6 +38,7 @@ export function openNode(
       findClient: async () => ({ grantTypes: ['client_credentials'], scopes: [SCOPE], apis: [], apiScopes: {} }),
       findAccount: async () => ({ isDisabled: false }),
       listApis: async () => [{ identifier: API, scopes: [SCOPE] }],
+      holdApis: async () => undefined,
     },
     // Never by itself in a test, unless it is told to.
     flushSeconds: options.flushSeconds ?? 3_600,

@@ -14,7 +14,12 @@ const apiKeys = createApiKeys({
   clock: systemClock,
   changeFeed: { subscribe: () => undefined, isCurrent: () => false },
   audit: { apiKeyChanged: async () => undefined },
-  owners: { findClient: async () => undefined, findAccount: async () => undefined, listApis: async () => [] },
+  owners: {
+    findClient: async () => undefined,
+    findAccount: async () => undefined,
+    listApis: async () => [],
+    holdApis: async () => undefined,
+  },
   flushSeconds: Number(flushSeconds),
   logger: silentLogger,
 });

@@ -29,6 +29,7 @@ export function openRegistry(
     validator?: MetadataValidator;
     audit?: Partial<RegistryAudit>;
     signingAlgorithms?: Partial<Parameters<typeof createApis>[0]['signingAlgorithms']>;
+    apiKeysNaming?: Parameters<typeof createApis>[0]['apiKeysNaming'];
   } = {},
 ): Registry {
   const audited: AuditedChange[] = [];
@@ -48,7 +49,7 @@ export function openRegistry(
   const validator = options.validator ?? { validate: async () => ({ ok: true }) as const };
   return {
     clients: createClients({ ...shared, validator }),
-    apis: createApis({ ...shared, signingAlgorithms }),
+    apis: createApis({ ...shared, signingAlgorithms, apiKeysNaming: options.apiKeysNaming ?? (async () => []) }),
     changeFeed,
     audited,
     clock,

@@ -29,6 +29,7 @@ const owners: ApiKeyOwners = {
     { identifier: BILLS, scopes: ['bills:read'] },
     { identifier: STOCK, scopes: ['stock:read'] },
   ],
+  holdApis: async () => undefined,
 };
 
 const ofClient = (clientId: string, scopes: string[], apis?: string[]) =>
