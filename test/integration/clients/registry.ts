@@ -29,7 +29,6 @@ export function openRegistry(
     validator?: MetadataValidator;
     audit?: Partial<RegistryAudit>;
     signingAlgorithms?: Partial<Parameters<typeof createApis>[0]['signingAlgorithms']>;
-    apiKeysNaming?: Parameters<typeof createApis>[0]['apiKeysNaming'];
   } = {},
 ): Registry {
   const audited: AuditedChange[] = [];
@@ -49,7 +48,7 @@ export function openRegistry(
   const validator = options.validator ?? { validate: async () => ({ ok: true }) as const };
   return {
     clients: createClients({ ...shared, validator }),
-    apis: createApis({ ...shared, signingAlgorithms, apiKeysNaming: options.apiKeysNaming ?? (async () => []) }),
+    apis: createApis({ ...shared, signingAlgorithms, apiKeysNaming: async () => [] }),
     changeFeed,
     audited,
     clock,
