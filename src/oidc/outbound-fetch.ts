@@ -55,6 +55,8 @@ export function createOutboundFetch(policy: OutboundPolicy, lookUp: LookUp = loo
         lookup,
       });
       request.once('error', reject);
+      // Node closes what is switched to another protocol (101) and says nothing else, nor does the signal then.
+      request.once('close', () => reject(new Error('the connection ended without an answer')));
       request.once('response', (response) => {
         try {
           resolve(toResponse(response));

@@ -1,3 +1,4 @@
+import { type AddressInfo, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createOutboundFetch } from '../../../src/oidc/outbound-fetch.ts';
 import { type KeyHost, serveJson, startKeyHost } from '../../harness/key-host.ts';
@@ -151,6 +152,21 @@ describe('a fetch', () => {
     const fetches = [1, 2, 3].map(() => fetchSlow('https://slow.example/', { signal: AbortSignal.timeout(50) }));
     for (const { status } of await Promise.allSettled(fetches)) expect(status).toBe('rejected');
     expect(asked).toBe(1);
+  });
+
+  test('is refused at once by a host that switches protocols, which would be waited for without end', async () => {
+    const switching = createServer((socket) => {
+      socket
+        .on('error', () => undefined)
+        .end('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n');
+    });
+    await new Promise<void>((resolve) => switching.listen(0, '127.0.0.1', resolve));
+    const { port } = switching.address() as AddressInfo;
+    try {
+      await expect(fetchInDevelopment(`http://127.0.0.1:${port}/`)).rejects.toThrow('ended without an answer');
+    } finally {
+      switching.close();
+    }
   });
 
   test('is refused where the answer is none, and nothing else breaks', async () => {
