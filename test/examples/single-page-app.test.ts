@@ -130,6 +130,8 @@ async function signIn(origin: string): Promise<SignedIn & { accountId: string }>
   await signedIn.page.click('#sign-in');
   await signInAndDecide(signedIn.page, person);
   await shown(signedIn.page, 'You are signed in as Ada Lovelace.');
+  // The page has its tokens; this program is told of them beside it.
+  await until('its tokens are seen', () => signedIn.tokens.length > 0);
   return { ...signedIn, accountId: person.account.id };
 }
 
