@@ -1,10 +1,10 @@
 import type pg from 'pg';
-import { RateLimiterRes } from 'rate-limiter-flexible';
+import { type RateLimiterAbstract, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Config } from '../config/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { createAttemptsCounter, secondsUntilOver } from './attempts-counter.ts';
 import { createAttemptsClient } from './attempts-store.ts';
-import { toClientNetwork } from './client-network.ts';
+import { toClientNetwork, toClientSite } from './client-network.ts';
 import { takePoll } from './poll-pace-store.ts';
 import { createPseudonyms } from './pseudonyms.ts';
 
@@ -25,8 +25,10 @@ type UserCodeDecision = Readonly<
 export type DeviceLimits = Readonly<{
   /**
    * Takes one of the tries of an address, before the code is looked up, so that guesses sent at once are counted, too.
-   * Beyond a number of wrong codes from everywhere, each address has fewer: a crowd that guesses gets no further by its
-   * size, and nobody who types their code right is kept waiting.
+   * Beyond a number of wrong codes from everywhere, each address has fewer. The addresses of an IPv6 /48 have together
+   * eight times the tries of one. So a crowd is slowed and not stopped: it gets as far as it has IPv4 addresses and /48s, and
+   * whoever holds a /32 has 65,536 of these. Who types their code right uses up nothing, and waits only where others used up
+   * the tries of their address or /48.
    */
   tryUserCode(address: string): Promise<UserCodeDecision>;
   /** The code was right, or nobody looked: gives the try back. */
@@ -45,6 +47,8 @@ const POLL_TOLERANCE_MS = 1_000;
 const WRONG_CODES_BEFORE_STRICT = 1_000;
 /** What one person's typing errors come to. */
 const STRICT_TRIES = 3;
+/** More than one, so that a neighbour can't use up a /48 from one /64; few, so that a /48 is no crowd of 65,536. */
+const ADDRESSES_WORTH_A_SITE = 8;
 
 /**
  * @param options.pseudonymKey see `createPseudonyms`: the counters don't tell who tried
@@ -65,13 +69,25 @@ export function createDeviceLimits(options: {
     points: attemptsPerAddress,
     windowSeconds,
   });
+  const bySite = createAttemptsCounter(client, {
+    keyPrefix: 'user-code-site',
+    points: ADDRESSES_WORTH_A_SITE * attemptsPerAddress,
+    windowSeconds,
+  });
   const wrongCodes = createAttemptsCounter(client, {
     keyPrefix: 'wrong-user-codes',
     points: wrongCodesBeforeStrict,
     windowSeconds,
   });
   const pseudonym = createPseudonyms(pseudonymKey);
-  const keyOf = (address: string) => pseudonym('address', toClientNetwork(address));
+
+  function keysOf(address: string) {
+    const site = toClientSite(address);
+    return {
+      ofAddress: pseudonym('address', toClientNetwork(address)),
+      ofSite: site === undefined ? undefined : pseudonym('site', site),
+    };
+  }
 
   async function triesOfEach(): Promise<number> {
     const wrong = (await wrongCodes.get('all'))?.consumedPoints ?? 0;
@@ -81,16 +97,23 @@ export function createDeviceLimits(options: {
   return Object.freeze<DeviceLimits>({
     async tryUserCode(address) {
       const tries = await triesOfEach();
-      const count = await byAddress.consume(keyOf(address)).catch((refusal: unknown) => {
-        if (refusal instanceof RateLimiterRes) return refusal;
-        throw refusal;
-      });
-      if (count.consumedPoints <= tries) return { isAllowed: true };
-      const isFirst = count.consumedPoints === tries + 1;
-      return { isAllowed: false, isFirst, retryAfterSeconds: secondsUntilOver(count) };
+      const { ofAddress, ofSite } = keysOf(address);
+      if (ofSite === undefined) return take(byAddress, ofAddress, tries);
+
+      const triesOfSite = ADDRESSES_WORTH_A_SITE * tries;
+      // Only looked at: a blocked site that goes on from ever new addresses leaves no trace of them.
+      const standing = await bySite.get(ofSite);
+      if (standing !== null && standing.consumedPoints > triesOfSite) return refusalOf(standing, false);
+      const decision = await take(byAddress, ofAddress, tries);
+      // What is refused here takes nothing from the site: an address that goes on must not block its neighbours.
+      if (!decision.isAllowed) return decision;
+      const decisionOnSite = await take(bySite, ofSite, triesOfSite);
+      if (!decisionOnSite.isAllowed) await byAddress.reward(ofAddress);
+      return decisionOnSite;
     },
     async giveBack(address) {
-      await byAddress.reward(keyOf(address));
+      const { ofAddress, ofSite } = keysOf(address);
+      await Promise.all([byAddress.reward(ofAddress), ofSite === undefined ? undefined : bySite.reward(ofSite)]);
     },
     async wasWrong() {
       await wrongCodes.penalty('all');
@@ -101,4 +124,18 @@ export function createDeviceLimits(options: {
         paceMilliseconds: POLL_INTERVAL_SECONDS * 1_000 - POLL_TOLERANCE_MS,
       }),
   });
+}
+
+/** @param tries may be fewer than the points of the counter */
+async function take(counter: RateLimiterAbstract, key: string, tries: number): Promise<UserCodeDecision> {
+  const count = await counter.consume(key).catch((refusal: unknown) => {
+    if (refusal instanceof RateLimiterRes) return refusal;
+    throw refusal;
+  });
+  if (count.consumedPoints <= tries) return { isAllowed: true };
+  return refusalOf(count, count.consumedPoints === tries + 1);
+}
+
+function refusalOf(count: RateLimiterRes, isFirst: boolean): UserCodeDecision {
+  return { isAllowed: false, isFirst, retryAfterSeconds: secondsUntilOver(count) };
 }

@@ -33,8 +33,19 @@ function makeLimits(options: Options = {}): DeviceLimits {
   });
 }
 
-/** From a /64 of its own, so that no test counts against another's address. */
-const uniqueAddress = () => `2001:db8:${randomBytes(2).toString('hex')}:${randomBytes(2).toString('hex')}::1`;
+let sites = 0;
+/** The addresses of a /48 of its own, so that no test counts against another's; each is from the next /64. */
+function uniqueSite(): () => string {
+  sites += 1;
+  const prefix = `2001:db8:${sites.toString(16)}`;
+  let addresses = 0;
+  return () => {
+    addresses += 1;
+    return `${prefix}:${addresses.toString(16)}::1`;
+  };
+}
+
+const uniqueAddress = () => uniqueSite()();
 
 /** A wrong code. @returns whether anybody looked */
 async function guess(limits: DeviceLimits, address: string): Promise<boolean> {
@@ -77,10 +88,11 @@ describe('trying user codes', () => {
 
   test('is one count for a whole /64, and another for the next', async () => {
     const limits = makeLimits();
-    const address = uniqueAddress();
+    const nextAddress = uniqueSite();
+    const address = nextAddress();
     await guessMany(limits, address, TRIES);
     expect(await guess(limits, address.replace('::1', '::2'))).toBe(false);
-    expect(await guess(limits, uniqueAddress())).toBe(true);
+    expect(await guess(limits, nextAddress())).toBe(true);
   });
 
   test('of right codes costs nothing, however many', async () => {
@@ -99,6 +111,66 @@ describe('trying user codes', () => {
     for (let count = 0; count < 8; count += 1) expect(await guessMany(limits, uniqueAddress(), 20)).toBe(TRIES);
     for (let count = 0; count < 8; count += 1) expect(await guessMany(limits, uniqueAddress(), 20)).toBe(3);
     expect(await limits.tryUserCode(uniqueAddress())).toEqual({ isAllowed: true });
+  });
+
+  test.each([
+    ['eight times the tries of an address', { wrongCodesBeforeStrict: 1_000_000 }, 8 * TRIES],
+    ['eight times three tries when many were wrong everywhere', { wrongCodesBeforeStrict: 0 }, 8 * 3],
+  ])('leaves a whole /48, which guesses from ever new addresses on two nodes, %s', async (_, options, expected) => {
+    const [one, other] = [makeLimits(options), makeLimits(options)];
+    const nextAddress = uniqueSite();
+    const looked = await Promise.all(
+      Array.from({ length: 100 }, (_, index) => guess(index % 2 ? one : other, nextAddress())),
+    );
+    expect(looked.filter(Boolean).length).toBe(expected);
+    expect(await guess(one, nextAddress())).toBe(false);
+    expect(await guess(one, uniqueAddress())).toBe(true);
+  });
+
+  test('from one address that goes on and on blocks no neighbour in its /48', async () => {
+    const limits = makeLimits();
+    const nextAddress = uniqueSite();
+    expect(await guessMany(limits, nextAddress(), 100)).toBe(TRIES);
+    expect(await guessMany(limits, nextAddress(), 20)).toBe(TRIES);
+  });
+
+  test('from a /48 that has no more is worth one note, whatever the addresses', async () => {
+    const limits = makeLimits();
+    const nextAddress = uniqueSite();
+    for (let count = 0; count < 8; count += 1) await guessMany(limits, nextAddress(), TRIES);
+    const decisions = [];
+    for (let count = 0; count < 3; count += 1) decisions.push(await limits.tryUserCode(nextAddress()));
+    expect(decisions.map((decision) => !decision.isAllowed && decision.isFirst)).toEqual([true, false, false]);
+    for (const decision of decisions) {
+      if (decision.isAllowed) throw new Error('was allowed');
+      expect(decision.retryAfterSeconds).toBeGreaterThan(890);
+    }
+  });
+
+  test('that is refused for its /48 takes nothing from the address, and leaves no trace of it', async () => {
+    const limits = makeLimits();
+    const { pool } = testDatabase.database;
+    const nextAddress = uniqueSite();
+    for (let count = 0; count < 8; count += 1) await guessMany(limits, nextAddress(), TRIES);
+    const refused = nextAddress();
+    expect(await guess(limits, refused)).toBe(false);
+    const rows = async () =>
+      (await pool.query(`select key from sign_in_attempts where key like 'user-code:%'`)).rowCount;
+    const before = await rows();
+    for (let count = 0; count < 20; count += 1) expect(await guess(limits, nextAddress())).toBe(false);
+    expect(await rows()).toBe(before);
+    await pool.query(`delete from sign_in_attempts where key like 'user-code-site:%'`);
+    expect(await guessMany(limits, refused, 20)).toBe(TRIES);
+  });
+
+  test('of right codes costs a /48 nothing, however many', async () => {
+    const limits = makeLimits();
+    const nextAddress = uniqueSite();
+    for (let count = 0; count < 10 * TRIES; count += 1) {
+      const address = nextAddress();
+      expect(await limits.tryUserCode(address)).toEqual({ isAllowed: true });
+      await limits.giveBack(address);
+    }
   });
 
   test('is counted by each process alone while the database is away', async () => {
