@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Middleware } from 'koa';
 import type { Clock, Config } from '../config/index.ts';
@@ -49,7 +50,8 @@ export function createClientCertificates(
     of(request) {
       const found = find.of(request);
       if (found === undefined) return undefined;
-      const { certificate, isFromAuthority } = found;
+      const { certificate } = found;
+      const isFromAuthority = found.isFromAuthority && !outdatedConnections.has(request.socket);
       const now = clock();
       // Looked at again, because a connection may outlive the certificate that it began with.
       const isValid = certificate.validFromDate.getTime() <= now && now < certificate.validToDate.getTime();
@@ -59,6 +61,9 @@ export function createClientCertificates(
 }
 
 type Found = Readonly<{ certificate: X509Certificate; isFromAuthority: boolean }>;
+
+/** Connections from before the authorities changed: what was verified then says nothing of now. */
+export const outdatedConnections = new WeakSet<Socket>();
 
 /** By connection: many requests come over one. */
 const ofConnections = new WeakMap<TLSSocket, Found>();

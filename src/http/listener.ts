@@ -6,6 +6,7 @@ import {
 } from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer, type ServerOptions } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import { outdatedConnections } from './client-certificate.ts';
 import { unusableSetting } from './unusable-setting.ts';
 
 type Server = HttpServer | HttpsServer;
@@ -22,7 +23,10 @@ export type Listener = Readonly<{
    * without a request are closed at once, or after a moment where one may be on its way. Resolves when all are closed.
    */
   drain(timeoutSeconds: number): Promise<void>;
-  /** Shows another certificate, and believes other authorities, on connections from now on. Only where it speaks TLS. */
+  /**
+   * Shows another certificate, and believes other authorities, on connections from now on. Only where it speaks TLS. Where the
+   * authorities differ, connections from before end without cutting a request, and no certificate on them counts as verified.
+   */
   renew(tls: ServerOptions): void;
 }>;
 
@@ -59,8 +63,9 @@ export function createListener(
   const inHand = new Set<ServerResponse>();
   const connections = new Map<string, Socket>();
   let isDraining = false;
+  let authorities = authoritiesOf(tls);
   const answer: RequestListener = (request, response) => {
-    if (isDraining) response.shouldKeepAlive = false;
+    if (isDraining || outdatedConnections.has(request.socket)) response.shouldKeepAlive = false;
     inHand.add(response);
     response.once('close', () => {
       inHand.delete(response);
@@ -75,16 +80,26 @@ export function createListener(
   for (const server of servers) {
     server.on('connection', hold);
     // Requests come over another socket than the one that was opened: it takes that one's place.
-    if (tls !== undefined) server.on('secureConnection', hold);
+    if (tls !== undefined) server.on('secureConnection', takeOver);
+  }
+
+  function takeOver(socket: Socket): void {
+    const opened = connections.get(endsOf(socket));
+    // The authorities are those of the moment when it was opened, however late the client says hello.
+    if (opened === undefined || outdatedConnections.has(opened)) outdatedConnections.add(socket);
+    hold(socket);
   }
 
   function hold(socket: Socket): void {
-    const { remoteAddress, remotePort, localAddress } = socket;
-    const ends = `${remoteAddress} ${remotePort} ${localAddress}`;
+    const ends = endsOf(socket);
     connections.set(ends, socket);
     socket.once('close', () => {
       if (connections.get(ends) === socket) connections.delete(ends);
     });
+  }
+
+  function endWithAnswers(): void {
+    for (const response of inHand) if (!response.headersSent) response.shouldKeepAlive = false;
   }
 
   function closeIdle(): void {
@@ -110,7 +125,7 @@ export function createListener(
     },
     async drain(timeoutSeconds) {
       isDraining = true;
-      for (const response of inHand) if (!response.headersSent) response.shouldKeepAlive = false;
+      endWithAnswers();
       const timers = [
         setTimeout(cutWithoutRequest, HEAD_GRACE_MS),
         setTimeout(() => {
@@ -122,8 +137,22 @@ export function createListener(
     },
     renew(secured) {
       for (const server of servers) if ('setSecureContext' in server) server.setSecureContext(secured);
+      if (authoritiesOf(secured) === authorities) return;
+      authorities = authoritiesOf(secured);
+      for (const socket of connections.values()) outdatedConnections.add(socket);
+      endWithAnswers();
+      closeIdle();
     },
   };
+}
+
+/** In PEM; the same for all ports that ask for no certificate. */
+function authoritiesOf(tls: ServerOptions | undefined): string {
+  return String(tls?.ca);
+}
+
+function endsOf({ remoteAddress, remotePort, localAddress }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress}`;
 }
 
 const NO_SUCH_ADDRESS = new Set<string | undefined>(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'ENOTFOUND']);

@@ -11,7 +11,7 @@ import {
   type TLSSocket,
 } from 'node:tls';
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { createListener, type Listener, tlsOptions } from '../../../src/http/index.ts';
+import { createClientCertificates, createListener, type Listener, tlsOptions } from '../../../src/http/index.ts';
 import {
   createAuthority,
   createCertificate,
@@ -153,6 +153,113 @@ describe('a port that asks for certificates', () => {
     } finally {
       setDefaultCACertificates(usual);
     }
+  });
+});
+
+describe('when the authorities of clients change', () => {
+  const server = createServerCertificate({ issuer: authority });
+  const tlsWith = (clientCa: TestCertificate, shown = server) =>
+    tlsOptions({ ...materialOf(shown), clientCa: Buffer.from(clientCa.cert) }, { asksForCertificate: true });
+  const [before, after] = [createAuthority('before'), createAuthority('after')];
+  const certificate = createCertificate({ issuer: before });
+  const source = { kind: 'port', port: 0, caFile: '' } as const;
+  const { of } = createClientCertificates(
+    { mtls: { baseUrl: '', verifiesChains: true, source }, trustedProxies: [] },
+    { clock: Date.now },
+  );
+  const request = (path: string) => `GET ${path} HTTP/1.1\r\nhost: localhost\r\n\r\n`;
+  const firstAnswer = (socket: TLSSocket) => new Promise((resolve) => socket.once('data', resolve));
+
+  async function listenWith() {
+    const verdicts: Record<string, boolean | undefined> = {};
+    const begun = Promise.withResolvers<void>();
+    const mayEnd = Promise.withResolvers<void>();
+    const listening = await listen(async (request, response) => {
+      if (request.url === '/slow') {
+        begun.resolve();
+        await mayEnd.promise;
+      }
+      verdicts[request.url ?? ''] = of(request)?.isVerified;
+      response.end('an answer');
+    }, tlsWith(before));
+    const { cert, key } = certificate;
+    return {
+      ...listening,
+      verdicts,
+      begun: begun.promise,
+      mayEnd: mayEnd.resolve,
+      certified: (options: ConnectionOptions = {}) => listening.handshake({ cert, key, ...options }),
+    };
+  }
+
+  test('idle connections from before are closed', async () => {
+    const { listener, certified, verdicts } = await listenWith();
+    const idle = await certified();
+    idle.write(request('/before'));
+    await firstAnswer(idle);
+    const end = closed(idle);
+    listener.renew(tlsWith(after));
+    await end;
+    const anew = await certified();
+    anew.write(request('/anew'));
+    await firstAnswer(anew);
+    expect(verdicts).toEqual({ '/before': true, '/anew': false });
+    // Going back is a change as well.
+    const endAnew = closed(anew);
+    listener.renew(tlsWith(before));
+    await endAnew;
+  });
+
+  test('a request in hand is answered, and what follows it on the connection is not verified', async () => {
+    const { listener, certified, verdicts, begun, mayEnd } = await listenWith();
+    const socket = await certified();
+    socket.write(request('/slow'));
+    await begun;
+    listener.renew(tlsWith(after));
+    socket.write(request('/pipelined'));
+    const answers = text(socket);
+    mayEnd();
+    expect(await answers).toMatch(/^HTTP\/1.1 200 OK\r\n.*connection: close\r\n.*an answer/is);
+    // Whether the second is looked at is for chance to say.
+    expect(Object.values(verdicts)).not.toContain(true);
+    expect(verdicts['/slow']).toBe(false);
+  });
+
+  test.each(['TLSv1.2', 'TLSv1.3'] as const)(
+    'a connection that was opened before is not verified, whenever it says hello (%s)',
+    async (version) => {
+      const { listener, certified, verdicts, port } = await listenWith();
+      const withHello = await certified();
+      const early = connectPlainly(port, '127.0.0.1');
+      await new Promise((resolve) => early.once('connect', resolve));
+      // The server has taken it when it has taken one that came later.
+      await certified().then((socket) => socket.destroy());
+      listener.renew(tlsWith(after));
+      const versions = { minVersion: version, maxVersion: version };
+      const withoutHello = await certified({ socket: early, ...versions });
+      withHello.write(request('/with-hello'));
+      withoutHello.write(request('/without-hello'));
+      expect(await Promise.all([withHello, withoutHello].map((socket) => text(socket)))).toEqual([
+        expect.stringMatching(/connection: close\r\n/i),
+        expect.stringMatching(/connection: close\r\n/i),
+      ]);
+      expect(verdicts).toEqual({ '/with-hello': false, '/without-hello': false });
+    },
+  );
+
+  test('connections go on, verified, where the server’s certificate alone was renewed', async () => {
+    const { listener, certified, verdicts } = await listenWith();
+    const kept = await certified();
+    kept.write(request('/before'));
+    await firstAnswer(kept);
+    listener.renew(tlsWith(before, createServerCertificate({ issuer: authority })));
+    kept.write(request('/after'));
+    await firstAnswer(kept);
+    expect(verdicts).toEqual({ '/before': true, '/after': true });
+    // A later change is still one.
+    const end = closed(kept);
+    listener.renew(tlsWith(after));
+    await end;
   });
 });
 
