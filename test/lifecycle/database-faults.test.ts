@@ -43,7 +43,14 @@ if (noProcessTable !== undefined) process.stderr.write(`not run on ${process.pla
   function killPostgres(): { letItReturn(): void } {
     const keeper = keeperPid(folder.path);
     process.kill(keeper, 'SIGSTOP');
-    for (const pid of processesOf(folder.path)) if (pid !== keeper) process.kill(pid, 'SIGKILL');
+    for (const pid of processesOf(folder.path)) {
+      try {
+        if (pid !== keeper) process.kill(pid, 'SIGKILL');
+      } catch (error) {
+        // It has ended by itself since the list was made.
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+      }
+    }
     return { letItReturn: () => process.kill(keeper, 'SIGCONT') };
   }
 
