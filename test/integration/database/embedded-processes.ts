@@ -47,12 +47,21 @@ export function startUser(dataDirectory: string, identity: { uid?: number; gid?:
   });
   const said: Record<string, string>[] = [];
   createInterface({ input: child.stdout }).on('line', (line) => said.push(JSON.parse(line)));
-  const ended = new Promise<void>((resolve) => child.on('close', () => resolve()));
+  let hasEnded = false;
+  const ended = new Promise<void>((resolve) =>
+    child.on('close', () => {
+      hasEnded = true;
+      resolve();
+    }),
+  );
   const hears = (name: string) =>
     until(`a user says ${name}`, () => {
       const fault = said.find((message) => message.fault !== undefined)?.fault;
       if (fault !== undefined && name !== 'fault') throw new Error(fault);
-      return said.find((message) => message[name] !== undefined)?.[name];
+      const heard = said.find((message) => message[name] !== undefined)?.[name];
+      if (heard === undefined && hasEnded)
+        throw new Error(`a user ended (${child.signalCode ?? child.exitCode}) without saying ${name}`);
+      return heard;
     });
   return {
     pid: child.pid ?? 0,

@@ -16,13 +16,14 @@ try {
   });
   const client = new pg.Client({ connectionString: database.url });
   await client.connect();
-  say({ opened: database.url });
-  const order = await Promise.race([
+  const order = Promise.race([
     once(process.stdin, 'data').then(() => 'close'),
     once(process, 'SIGTERM').then(() => 'drain'),
     once(process, 'SIGINT').then(() => 'drain'),
   ]);
-  if (order === 'drain') {
+  // Only now that it listens: whoever hears this may send a signal at once.
+  say({ opened: database.url });
+  if ((await order) === 'drain') {
     const late = new pg.Client({ connectionString: database.url });
     await late.connect();
     const { rows } = await late.query('select pg_sleep(0.2), 1 as answer');
