@@ -11,6 +11,7 @@ const SECRET_BYTES = 32;
 const SECRET_LENGTH = 43;
 /** The least with 62 ** length ≥ 2 ** 32. */
 const CHECKSUM_LENGTH = 6;
+const LENGTH = PREFIX.length + ID_LENGTH + '_'.length + SECRET_LENGTH + CHECKSUM_LENGTH;
 
 const ID = new RegExp(`^[0-9A-Za-z]{${ID_LENGTH}}$`);
 const VALUE = new RegExp(`^${PREFIX}([0-9A-Za-z]{${ID_LENGTH}})_([0-9A-Za-z]{${SECRET_LENGTH + CHECKSUM_LENGTH}})$`);
@@ -38,6 +39,11 @@ export function parseApiKeyClientId(clientId: string): string | undefined {
 /** Whether somebody meant an API key, right or wrong. */
 export function isMeantAsApiKey(value: string): boolean {
   return value.startsWith(PREFIX);
+}
+
+/** Whether a value has a key's beginning and length, which no other token has; whether it is one, `parseApiKey` says. */
+export function isShapedAsApiKey(value: string): boolean {
+  return value.length === LENGTH && value.startsWith(PREFIX);
 }
 
 /** An id that nobody can guess and no two keys share: 95 random bits. */

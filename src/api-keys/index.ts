@@ -12,7 +12,13 @@ export {
 } from './api-key.ts';
 export type { ApiKeyAudit } from './api-key-audit.ts';
 export type { ApiKeyVerdict, QuotaState } from './api-key-use.ts';
-export { isMeantAsApiKey, parseApiKey, parseApiKeyClientId, toApiKeyClientId } from './api-key-value.ts';
+export {
+  isMeantAsApiKey,
+  isShapedAsApiKey,
+  parseApiKey,
+  parseApiKeyClientId,
+  toApiKeyClientId,
+} from './api-key-value.ts';
 export { type ApiKeys, createApiKeys } from './api-keys.ts';
 export { toDay } from './day.ts';
 export type { ApiKeyOwners } from './owners.ts';

@@ -40,6 +40,8 @@ const BATCH_SIZE = 1_000;
 /** A bucket is full after a second; then nothing is forgotten with it. */
 const IDLE_MS = 1_000;
 
+const UNLIMITED: ApiKeyVerdict = Object.freeze({ ok: true, quota: undefined });
+
 /**
  * @param options.flushSeconds how long a use may wait to be written: what a process that is killed loses, and what bounds
  *   by how much several nodes together may exceed a quota
@@ -75,6 +77,10 @@ export function createUseMeter(options: {
       if (!isWithin(allowedAddresses, use.address)) return { ok: false, reason: 'address_not_allowed' };
     }
     const window = quotaWindowAt(quota?.windowSeconds, now);
+    if (quota === undefined && ratePerSecond === undefined) {
+      pending.add(apiKey.id, window, { ...use, at: now });
+      return UNLIMITED;
+    }
     const state = stateOf(apiKey, window, now);
     const used = quota === undefined ? 0 : usedIn(apiKey.id, state);
     if (quota !== undefined && used >= quota.requests) {

@@ -16,10 +16,12 @@ const MAX_AGE_MS = 750;
 const MAX_TOLD_AGE_MS = 60_000;
 /** About 2 KiB each. */
 const MAX_PRESENT = 10_000;
+/** What was used within it keeps its place: to move it costs as much as the look-up, at every request. */
+const PLACE_KEPT_MS = 500;
 /** Apart from the rest, so that guessing ids pushes nothing out that is there. */
 const MAX_ABSENT = 10_000;
 
-type Entry<T> = { answer: Promise<T | undefined>; askedAt: number };
+type Entry<T> = { answer: Promise<T | undefined>; askedAt: number; placedAt: number };
 
 /**
  * Look-ups of one id at one time share one query. What fails is not remembered.
@@ -48,7 +50,8 @@ export function createChangeCache<T>(options: {
   }
 
   function ask(id: string): Promise<T | undefined> {
-    const entry = { answer: lookUp(id), askedAt: clock() };
+    const askedAt = clock();
+    const entry = { answer: lookUp(id), askedAt, placedAt: askedAt };
     pending.set(id, entry);
     // Where it was dropped meanwhile the answer may be from before the change: those who wait get it, nobody else.
     const settle = () => pending.get(id) === entry && pending.delete(id);
@@ -70,10 +73,14 @@ export function createChangeCache<T>(options: {
   return Object.freeze({
     get(id: string) {
       const entry = present.get(id) ?? absent.get(id) ?? pending.get(id);
-      const ageMs = entry === undefined ? Number.POSITIVE_INFINITY : clock() - entry.askedAt;
+      const now = clock();
+      const ageMs = entry === undefined ? Number.POSITIVE_INFINITY : now - entry.askedAt;
       // Below zero: the clock was set back, and nobody knows how old the answer is.
       if (entry !== undefined && ageMs >= 0 && ageMs < (isTold() ? MAX_TOLD_AGE_MS : MAX_AGE_MS)) {
-        if (present.has(id)) keep(present, id, entry, MAX_PRESENT);
+        if (now - entry.placedAt >= PLACE_KEPT_MS && present.has(id)) {
+          entry.placedAt = now;
+          keep(present, id, entry, MAX_PRESENT);
+        }
         return entry.answer;
       }
       drop(id);

@@ -1,5 +1,5 @@
 import { type Adapter, type AdapterFactory, type AdapterPayload, errors, Provider } from 'oidc-provider';
-import { parseApiKey } from '../api-keys/index.ts';
+import { isShapedAsApiKey } from '../api-keys/index.ts';
 import type { Audit } from '../audit/index.ts';
 import type { Clients } from '../clients/index.ts';
 import type { DeviceLimits } from '../limits/index.ts';
@@ -56,8 +56,7 @@ function artifactAdapter(store: ArtifactStore, kind: ArtifactKind): Adapter {
     upsert: (id, payload, ttlSeconds) =>
       failClosed(() => store.upsert(kind, id, payload as ArtifactPayload, ttlSeconds)),
     // An API key is no artifact, and is introspected as often as any.
-    find: async (id) =>
-      parseApiKey(id) === undefined ? failClosed(() => viewOf(store).find(kind, id) as Found) : undefined,
+    find: async (id) => (isShapedAsApiKey(id) ? undefined : failClosed(() => viewOf(store).find(kind, id) as Found)),
     findByUid: (uid) => failClosed(() => viewOf(store).findByUid(uid) as Found),
     findByUserCode: (code) => failClosed(() => store.findByUserCode(code) as Found),
     async destroy(id) {

@@ -43,6 +43,29 @@ export async function findKnownKey(
   const [caller, holder] = await Promise.all([clients.find(callerId), clients.find(toApiKeyClientId(id))]);
   const apiKey = holder && clients.apiKeyOf(holder);
   if (!isRight || caller === undefined || holder === undefined || apiKey === undefined) return undefined;
+  const all = apis.all();
+  const last = latest.get(holder);
+  if (last?.caller === caller && last.apis === all) return last.known;
+  const known = describe(caller, holder, apiKey, apis);
+  latest.set(holder, { caller, apis: all, known });
+  return known;
+}
+
+/**
+ * What the last caller was told of a key: one API asks of a key again and again. Clients, keys and the list of APIs are
+ * other objects as soon as anything about them changes.
+ */
+const latest = new WeakMap<
+  RegisteredClient,
+  { caller: RegisteredClient; apis: ReturnType<Apis['all']>; known: KnownKey | undefined }
+>();
+
+function describe(
+  caller: RegisteredClient,
+  holder: RegisteredClient,
+  apiKey: ApiKey,
+  apis: Apis,
+): KnownKey | undefined {
   const known = apisKnownTo(caller, holder, apiKey, apis);
   const [api, ...others] = known;
   if (api === undefined) return undefined;

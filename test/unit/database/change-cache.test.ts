@@ -111,12 +111,13 @@ describe('the cache of what the feed tells of', () => {
   });
 
   test('is bounded: guessed ids push out nothing that is there, and of that the least used leaves', async () => {
-    const { cache, rows, asked } = startCache();
+    const { cache, rows, asked, state } = startCache();
     for (let i = 0; i < 10_000; i += 1) {
       rows.set(`row-${i}`, 'row');
       await cache.get(`row-${i}`);
     }
     for (let i = 0; i < 20_000; i += 1) await cache.get(`guess-${i}`);
+    state.now = 500;
     await cache.get('row-0');
     expect(asked).toHaveLength(30_000);
     rows.set('one-more', 'row');
