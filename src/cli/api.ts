@@ -15,6 +15,7 @@ type ApiFlags = {
   alg?: NewApi['signingAlgorithm'];
   ttl?: number;
   introspectionClient?: string[] | false;
+  openToUnregistered?: boolean;
 };
 
 type NewApiFlags = ApiFlags & { id: string; scope: string; format: NewApi['tokenFormat'] };
@@ -70,6 +71,7 @@ export function addApiCommands(program: Command): void {
     .option(SCOPES, SCOPES_MEAN)
     .option(FORMAT, FORMAT_MEANS)
     .option('--no-introspection-client', 'let no client introspect its tokens by being named here')
+    .option('--no-open-to-unregistered', 'let registered clients alone ask for its tokens again')
     .action(async (identifier: string, flags: ApiFlags, command: Command) => {
       if (Object.keys(flags).length === 0) command.error('error: name what to change, such as --ttl');
       printAnswer(
@@ -122,7 +124,8 @@ function withApiFlags(command: Command): Command {
     )
     .option('--alg <alg>', 'that signs its JWTs: one of SIGNING_ALGORITHMS (RS256 unless told)')
     .option('--ttl <seconds>', 'lifetime of its access tokens (600 unless told)', wholeNumber)
-    .option('--introspection-client <id>', 'a client that may introspect its tokens (repeatable)', repeatable);
+    .option('--introspection-client <id>', 'a client that may introspect its tokens (repeatable)', repeatable)
+    .option('--open-to-unregistered', 'let clients that nobody registered ask for its tokens (docs/agents.md)');
 }
 
 async function find(apis: Apis, identifier: string): Promise<Api> {
@@ -135,8 +138,9 @@ function refusedApi({ code, field, reason }: Extract<Awaited<ReturnType<Apis['cr
   return refused({ code, reason: field === undefined ? reason : reason.replace(`${field}: `, `${member}: `) });
 }
 
-function changes({ name, alg, ttl, introspectionClient }: ApiFlags): ApiPatch {
+function changes({ name, alg, ttl, introspectionClient, openToUnregistered }: ApiFlags): ApiPatch {
   return {
+    ...(openToUnregistered !== undefined && { isOpenToUnregistered: openToUnregistered }),
     ...(name !== undefined && { name }),
     ...(alg !== undefined && { signingAlgorithm: alg }),
     ...(ttl !== undefined && { ttlSeconds: ttl }),
@@ -176,6 +180,7 @@ function present(api: Api) {
     signing_algorithm: api.signingAlgorithm,
     ttl_seconds: api.ttlSeconds,
     introspection_client_ids: api.introspectionClientIds,
+    open_to_unregistered: api.isOpenToUnregistered,
     created_at: api.createdAt,
     updated_at: api.updatedAt,
   };

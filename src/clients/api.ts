@@ -19,6 +19,8 @@ export type Api = Readonly<{
   ttlSeconds: number;
   /** Clients that may introspect its tokens. */
   introspectionClientIds: readonly string[];
+  /** Whether clients that nobody registered (client ID metadata documents) may ask for its tokens. */
+  isOpenToUnregistered: boolean;
   isDemo: boolean;
   createdAt: Date;
   updatedAt: Date;
@@ -34,6 +36,7 @@ export type NewApi = {
   signingAlgorithm?: Api['signingAlgorithm'] | undefined;
   ttlSeconds?: number | undefined;
   introspectionClientIds?: readonly string[] | undefined;
+  isOpenToUnregistered?: boolean | undefined;
   isDemo?: boolean | undefined;
 };
 
@@ -112,6 +115,7 @@ const apiSchema = z.object({
     .min(1, `wants whole seconds from 1 to ${MAX_TTL_SECONDS}`)
     .max(MAX_TTL_SECONDS, `wants whole seconds from 1 to ${MAX_TTL_SECONDS}`),
   introspectionClientIds: z.array(z.string()).transform((ids) => [...new Set(ids)]),
+  isOpenToUnregistered: z.boolean(),
   isDemo: z.boolean(),
 });
 
@@ -127,6 +131,7 @@ export function checkNewApi(input: NewApi): CheckedApi {
     signingAlgorithm: input.signingAlgorithm ?? 'RS256',
     ttlSeconds: input.ttlSeconds ?? DEFAULT_TTL_SECONDS,
     introspectionClientIds: input.introspectionClientIds ?? [],
+    isOpenToUnregistered: input.isOpenToUnregistered ?? false,
     isDemo: input.isDemo ?? false,
   });
 }
@@ -142,6 +147,7 @@ export function checkChangedApi(current: Api, patch: ApiPatch): CheckedApi {
     signingAlgorithm: patch.signingAlgorithm ?? draft.signingAlgorithm,
     ttlSeconds: patch.ttlSeconds ?? draft.ttlSeconds,
     introspectionClientIds: patch.introspectionClientIds ?? draft.introspectionClientIds,
+    isOpenToUnregistered: patch.isOpenToUnregistered ?? draft.isOpenToUnregistered,
   });
 }
 

@@ -8,6 +8,7 @@ type ApiRow = {
   token_format: Api['tokenFormat'];
   signing_algorithm: Api['signingAlgorithm'];
   ttl_seconds: number;
+  is_open_to_unregistered: boolean;
   is_demo: boolean;
   created_at: Date;
   updated_at: Date;
@@ -85,6 +86,7 @@ function changingColumns(draft: ApiDraft, at: Date): Record<string, unknown> {
     token_format: draft.tokenFormat,
     signing_algorithm: draft.signingAlgorithm,
     ttl_seconds: draft.ttlSeconds,
+    is_open_to_unregistered: draft.isOpenToUnregistered,
     updated_at: at,
   };
 }
@@ -106,6 +108,7 @@ function toApi(row: ApiRow): Api {
     signingAlgorithm: row.signing_algorithm,
     ttlSeconds: row.ttl_seconds,
     introspectionClientIds: Object.freeze(row.introspection_client_ids),
+    isOpenToUnregistered: row.is_open_to_unregistered,
     isDemo: row.is_demo,
     createdAt: row.created_at,
     updatedAt: row.updated_at,

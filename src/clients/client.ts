@@ -1,5 +1,11 @@
 import type { ClientMetadata, GivenMetadata } from './client-metadata-schema.ts';
 
+/**
+ * Who vouches for a client: an operator of this server; nobody but itself, at the registration endpoint (RFC 7591); or the
+ * document at the URL that its id is (described-clients.ts), which is in no registry.
+ */
+export type ClientOrigin = 'operator' | 'dynamic' | 'document';
+
 /** A client of the registry. Objects that the registry hands out are frozen: they are shared by all who ask. */
 export type RegisteredClient = Readonly<{
   id: string;
@@ -16,6 +22,7 @@ export type RegisteredClient = Readonly<{
   /** Origins whose pages may call the server for it (CORS). */
   allowedOrigins: readonly string[];
   isDemo: boolean;
+  origin: ClientOrigin;
   /** Whether a secret is live. */
   hasSecret: boolean;
   createdAt: Date;

@@ -165,6 +165,7 @@ function toStoredClient(row: ClientRow): StoredClient {
     mayIntrospectAny: row.may_introspect_any,
     allowedOrigins: row.allowed_origins,
     isDemo: row.is_demo,
+    origin: 'operator',
     hasSecret: row.secret_digests.length > 0,
     createdAt: row.created_at,
     updatedAt: row.updated_at,

@@ -119,6 +119,7 @@ function toCaller(
     mayIntrospectAny: false,
     allowedOrigins: [],
     isDemo: false,
+    origin: 'operator',
     hasSecret: true,
     createdAt: apiKey.createdAt,
     updatedAt: apiKey.updatedAt,

@@ -51,6 +51,7 @@ test('an API is created, shown, changed, listed, described for its clients and d
     signing_algorithm: 'ES256',
     ttl_seconds: 120,
     introspection_client_ids: [],
+    open_to_unregistered: false,
   });
 
   await tessera.domains.clients.create({ metadata: { client_id: read, grant_types: ['client_credentials'] } });
@@ -64,6 +65,7 @@ test('an API is created, shown, changed, listed, described for its clients and d
     `${write}=Place orders`,
     '--format',
     'opaque',
+    '--open-to-unregistered',
   ]);
   expect(updated).toMatchObject({
     scopes: [
@@ -73,6 +75,7 @@ test('an API is created, shown, changed, listed, described for its clients and d
     token_format: 'opaque',
     ttl_seconds: 120,
     introspection_client_ids: [read],
+    open_to_unregistered: true,
   });
   expect(await tessera.json(['api', 'show', api])).toEqual(updated);
   expect(await tessera.json(['api', 'list'])).toContainEqual(updated);

@@ -24,6 +24,7 @@ describe('an API', () => {
       signingAlgorithm: 'RS256',
       ttlSeconds: 600,
       introspectionClientIds: [],
+      isOpenToUnregistered: false,
       isDemo: false,
     });
   });
