@@ -97,6 +97,7 @@ export async function composeServer(
   metrics.watchApiKeys(domains.apiKeys.counts);
   const metricsServer = createMetricsServer({ ...config.metrics, registry: metrics.registry });
   const jobs = composeJobs(config, domains, { sweepAttempts: limits.sweep });
+  metrics.watchJobs(jobs.counts);
   const app = createApp({
     config,
     cookieKeys: domains.cookieKeys,

@@ -2,17 +2,20 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { PgBoss } from 'pg-boss';
 import { openWorkPool } from '../database/index.ts';
 import type { Logger } from '../telemetry/index.ts';
+import { createQueueWorker, type JobCounts, type Work } from './queue.ts';
 
 export type Jobs = Readonly<{
   /** Resolves when the work is under way, or when `stop` was called first. Waits for a database that is away. */
   start(): Promise<void>;
   /** Ends the work in hand, within three seconds; what was left over is done by the next run. */
   stop(): Promise<void>;
+  /** Of the one-off work since the start. */
+  counts(): JobCounts;
 }>;
 
 const SCHEMA = 'pgboss';
 
-/** One for the job in hand, one for the looks at the queue beside it. */
+/** One for the job in hand, one for the looks at the queues beside it. */
 const POOL_SIZE = 2;
 /** Between attempts to begin while the database is away: nobody waits for scheduled work. */
 const RETRY_DELAY_MS = 2_000;
@@ -26,6 +29,8 @@ const HOUR_SECONDS = 3_600;
 const HEARTBEAT_SECONDS = 30;
 /** pg-boss is told of work that this node asks for; a look every half minute finds what another one left behind. */
 const MAX_POLL_SECONDS = 30;
+/** How often it is looked for jobs whose node has died. */
+const RECOVERY_SECONDS = 20;
 
 /** Work that is done again and again, by one node at a time. */
 export type Task = Readonly<{
@@ -45,20 +50,23 @@ export function requestPeriodMs(intervalSeconds: number): number {
 }
 
 /**
- * The scheduled work of this server. Every node asks for each task at each of its intervals; pg-boss takes one request per
+ * The work of this server that nobody waits for: tasks, and jobs that someone asks for once (queue.ts). Every node asks for each task at each of its intervals; pg-boss takes one request per
  * interval from all nodes together (`singletonSeconds`) and lets one node at a time run it (queue policy `exclusive`).
  * Its cron is not used: cron knows whole minutes only.
  *
  * @param databaseUrl a direct connection, as the schema `pgboss` is made and upgraded at the start
  * @param options.answerTimeoutMs how long the database may leave a question of pg-boss unanswered
+ * @param options.recoverySeconds how often it is looked for jobs whose node has died
  */
 export function createJobs(options: {
   databaseUrl: string;
   logger: Logger;
   tasks: readonly Task[];
+  works?: readonly Work[];
   answerTimeoutMs?: number;
+  recoverySeconds?: number;
 }): Jobs {
-  const { logger, tasks } = options;
+  const { logger, tasks, works = [], recoverySeconds = RECOVERY_SECONDS } = options;
   const stopping = new AbortController();
   // Without a listener an outage of the database would end the process; pg-boss goes on by itself when it is over.
   const onFault = (error: Error) => warn({ err: error }, 'scheduled work met a fault');
@@ -70,8 +78,16 @@ export function createJobs(options: {
     onFault,
     ...(options.answerTimeoutMs !== undefined && { answerTimeoutMs: options.answerTimeoutMs }),
   });
-  const boss = new PgBoss({ db: pool, schema: SCHEMA, schedule: false, registerInstance: false });
+  const boss = new PgBoss({
+    db: pool,
+    schema: SCHEMA,
+    schedule: false,
+    registerInstance: false,
+    superviseIntervalSeconds: recoverySeconds,
+    monitorIntervalSeconds: recoverySeconds,
+  });
   boss.on('error', onFault);
+  const queue = createQueueWorker({ boss, pool, works, logger, stopping: stopping.signal });
   const timers: NodeJS.Timeout[] = [];
   const scheduled = new Set<string>();
   let started: Promise<void> | undefined;
@@ -87,6 +103,7 @@ export function createJobs(options: {
     for (const task of tasks) await createQueue(task);
     if (stopping.signal.aborted) return;
     for (const task of tasks) if (!scheduled.has(task.name)) await schedule(task);
+    await queue.start();
   }
 
   async function createQueue({ name, intervalSeconds }: Task): Promise<void> {
@@ -135,6 +152,7 @@ export function createJobs(options: {
   }
 
   function clearTimers(): void {
+    queue.stop();
     for (const timer of timers.splice(0)) clearInterval(timer);
   }
 
@@ -162,5 +180,6 @@ export function createJobs(options: {
       stopped ??= stopNow();
       return stopped;
     },
+    counts: queue.counts,
   });
 }

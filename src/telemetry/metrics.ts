@@ -35,6 +35,8 @@ export type Metrics = Readonly<{
   watchRevocations(heldCount: () => number): void;
   /** Reads how often API keys were allowed and refused. The names of outcomes are ours. */
   watchApiKeys(counts: () => Readonly<Record<string, number>>): void;
+  /** Reads how jobs of each queue ended. The names of queues and of outcomes are ours. */
+  watchJobs(counts: () => ReadonlyMap<string, Readonly<Record<string, number>>>): void;
 }>;
 
 /** Seconds. An introspection takes one or two milliseconds, a password check hundreds: both must be told apart. */
@@ -152,6 +154,20 @@ export function createMetrics(build: { version: string }): Metrics {
         collect() {
           this.reset();
           for (const [outcome, count] of Object.entries(counts())) this.inc({ outcome }, count);
+        },
+      });
+    },
+    watchJobs(counts: () => ReadonlyMap<string, Readonly<Record<string, number>>>) {
+      new Counter({
+        name: 'tessera_jobs_total',
+        help: 'Jobs by queue and outcome: done, failed (one attempt), given_up (the last attempt failed)',
+        labelNames: ['queue', 'outcome'],
+        registers,
+        collect() {
+          this.reset();
+          for (const [queue, outcomes] of counts()) {
+            for (const [outcome, count] of Object.entries(outcomes)) this.inc({ queue, outcome }, count);
+          }
         },
       });
     },
