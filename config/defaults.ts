@@ -12,6 +12,8 @@ export const defaults = {
   // RFC 9440, section 2.1.
   CLIENT_CERT_HEADER: 'Client-Cert',
   ALLOW_HTTP_ISSUER: 'false',
+  // Off: it makes the server call whatever host a browser names.
+  CLIENT_ID_METADATA_DOCUMENTS: 'false',
   DATABASE_POOL_SIZE: '20',
 
   // RFC 6749, section 4.1.2 recommends at most ten minutes; a redirect needs far less.

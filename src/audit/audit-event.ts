@@ -122,6 +122,9 @@ export const auditEventSchema = z.discriminatedUnion('type', [
   event('client.updated', { clientId }),
   event('client.deleted', { clientId }),
   event('client.secret_rotated', { clientId }),
+  /** The URL of a client that is not registered, or a host with all of them there. */
+  event('client.blocked', { clientId }),
+  event('client.unblocked', { clientId }),
   event('client.roles_set', { clientId, roles }),
   event('api.created', { resource: identifier }),
   event('api.updated', { resource: identifier }),

@@ -38,12 +38,20 @@ type Changed = {
   secret?: string;
 };
 
+/** Why a client is looked for; it matters to clients that are in no registry (described-clients.ts). */
+export type ClientLookUp = {
+  /** The address of whoever names it. */
+  askedFrom?: string | undefined;
+  /** It is looked for because a token was issued to it: only whether it is still there counts. */
+  isHolder?: boolean | undefined;
+};
+
 /** The registry of clients. A refusal is returned, with its reason; a database that is away throws. */
 export type Clients = Readonly<{
   /** Of several at once with one id, one wins and the others get `conflict`. */
   create(input: NewClient): Promise<Changed | ClientRefusal>;
   /** From memory where possible: at most 750 ms old, and dropped at once by the change feed. */
-  find(id: string): Promise<RegisteredClient | undefined>;
+  find(id: string, lookUp?: ClientLookUp): Promise<RegisteredClient | undefined>;
   /** In the order of their ids; everything after the id `after`, `limit` of them at the most. */
   list(page?: { limit?: number | undefined; after?: string | undefined }): Promise<RegisteredClient[]>;
   /** A client that turns from one without to one with a secret gets one; the other way round, its secrets are gone. */

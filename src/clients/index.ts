@@ -16,7 +16,10 @@ export {
 export { type Apis, createApis } from './apis.ts';
 export { matchesSubject, type SubjectMember } from './certificate-subject.ts';
 export { authenticates, type MetadataValidator, type NewClient, type RegisteredClient, usesSecret } from './client.ts';
+export { type ClientBlocks, createClientBlocks } from './client-blocks.ts';
+export { isDocumentUrl } from './client-document.ts';
 export { type ClientMetadata, TOKEN_EXCHANGE } from './client-metadata-schema.ts';
-export { type Clients, createClients } from './clients.ts';
+export { type ClientLookUp, type Clients, createClients } from './clients.ts';
+export { createDescribedClients, type DescribedClients } from './described-clients.ts';
 export type { RegistryAudit } from './registry-audit.ts';
 export { isOpenIdScope, OPENID_SCOPES, scopesIn } from './scopes.ts';

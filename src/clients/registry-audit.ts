@@ -1,6 +1,6 @@
 import type { Knex } from 'knex';
 
-export type ClientAction = 'created' | 'updated' | 'deleted' | 'secret_rotated';
+export type ClientAction = 'created' | 'updated' | 'deleted' | 'secret_rotated' | 'blocked' | 'unblocked';
 
 /** Roles are named, because they say what the service may do from then on; the change that sets them comes beside it. */
 export type ClientChange =

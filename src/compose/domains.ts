@@ -3,8 +3,10 @@ import { type ApiKeys, createApiKeys, toApiKeyClientId } from '../api-keys/index
 import { type Audit, type AuditActor, type AuditContext, createAudit } from '../audit/index.ts';
 import {
   type Apis,
+  type ClientBlocks,
   type Clients,
   createApis,
+  createClientBlocks,
   createClients,
   MAX_API_TTL_SECONDS,
   type RegistryAudit,
@@ -46,6 +48,7 @@ export type Domains = Keys &
     audit: Audit;
     accounts: Accounts;
     clients: Clients;
+    clientBlocks: ClientBlocks;
     apis: Apis;
     apiKeys: ApiKeys;
     consents: ConsentsStore;
@@ -147,6 +150,7 @@ export async function composeDomains(
     };
   });
   const clients: Clients = createClients({ knex, clock, changeFeed: changes, audit: registryAudit, validator });
+  const clientBlocks = createClientBlocks({ knex, clock, changeFeed: changes, audit: registryAudit });
   const apiKeys = createApiKeys({
     knex,
     clock,
@@ -186,6 +190,7 @@ export async function composeDomains(
     audit,
     accounts,
     clients,
+    clientBlocks,
     apis,
     apiKeys,
     consents,

@@ -21,6 +21,7 @@ import { createDeviceLimits, createSignInLimits } from '../limits/index.ts';
 import { createOidc, type OidcDependencies } from '../oidc/index.ts';
 import { playgroundOfOneProcess, playgroundRoutes, settleDemoData } from '../playground/index.ts';
 import { createMetrics, knexPoolUse, type MetricsSnapshot, pgPoolUse } from '../telemetry/index.ts';
+import { composeClients } from './described-clients.ts';
 import type { Domains } from './domains.ts';
 import { composeJobs } from './jobs.ts';
 import { composeListeners } from './listeners.ts';
@@ -62,7 +63,8 @@ export async function composeServer(
   domains: Domains,
   { isWorker = false, ...options }: Pick<OidcDependencies, 'artifactAdapter'> & { isWorker?: boolean } = {},
 ): Promise<Server> {
-  const { accounts, clients, apis, audit, changes, clock, database, logger, serverSecrets } = domains;
+  const { accounts, apis, audit, changes, clock, database, logger, serverSecrets } = domains;
+  const { clients, describedClients } = composeClients(config, domains);
   const secrets = serverSecrets.current();
   const pages = createPages({ views: createViews({ viewsDirectory }) });
   const clientCertificates = createClientCertificates(config, { clock });
@@ -76,6 +78,8 @@ export async function composeServer(
   const oidc = await createOidc({
     ...domains,
     ...options,
+    clients,
+    describedClients,
     config,
     deviceLimits,
     clientCertificates,

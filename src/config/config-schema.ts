@@ -115,6 +115,7 @@ export const environmentSchema = z.object({
   COOKIE_KEYS: cookieKeys.optional(),
   TRUST_PROXY: addressRanges,
   OUTBOUND_PRIVATE_RANGES: addressRanges.prefault(''),
+  CLIENT_ID_METADATA_DOCUMENTS: flag,
   TLS_CERT_FILE: text.optional(),
   TLS_KEY_FILE: text.optional(),
   MTLS_PORT: integer(0, 65_535),

@@ -36,6 +36,8 @@ export type Config = Readonly<{
   mtls: Mtls | undefined;
   /** What the server fetches from addresses that clients register. */
   outbound: Readonly<{ allowsHttp: boolean; privateRanges: readonly string[] }>;
+  /** Whether clients may be described by a document at the URL that is their id, and be in no registry (docs/agents.md). */
+  letsDescribedClientsIn: boolean;
   /** A JWT access token that would be larger is refused. */
   maxAccessTokenBytes: number;
   metrics: Readonly<{ host: string; port: number }>;
@@ -200,6 +202,7 @@ function toConfig(values: Environment): Config {
       allowsHttp: values.NODE_ENV !== 'production',
       privateRanges: values.OUTBOUND_PRIVATE_RANGES,
     }),
+    letsDescribedClientsIn: values.CLIENT_ID_METADATA_DOCUMENTS,
     maxAccessTokenBytes: values.ACCESS_TOKEN_MAX_BYTES,
     metrics: Object.freeze({ host: values.METRICS_HOST, port: values.METRICS_PORT }),
     logLevel: values.LOG_LEVEL,

@@ -4,4 +4,5 @@
  * same for names that nobody has.
  */
 export { createDeviceLimits, type DeviceLimits, POLL_INTERVAL_SECONDS } from './device-limits.ts';
+export { createDocumentFetchLimits } from './document-fetch-limits.ts';
 export { createSignInLimits, type SignInAttempt, type SignInLimits } from './sign-in-limits.ts';

@@ -12,6 +12,7 @@ import {
 import {
   type Api,
   type Apis,
+  type ClientLookUp,
   type ClientMetadata,
   type Clients,
   type RegisteredClient,
@@ -66,9 +67,9 @@ export function createCallers(sources: CallerSources): Callers {
   }
 
   return Object.freeze({
-    async find(id: string) {
+    async find(id: string, lookUp?: ClientLookUp) {
       const keyId = parseApiKeyClientId(id);
-      return keyId === undefined ? clients.find(id) : findKeyCaller(keyId);
+      return keyId === undefined ? clients.find(id, lookUp) : findKeyCaller(keyId);
     },
     async verifySecret(id: string, presented: string) {
       const keyId = parseApiKeyClientId(id);

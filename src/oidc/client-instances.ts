@@ -1,6 +1,6 @@
-import { Provider } from 'oidc-provider';
+import { errors, Provider } from 'oidc-provider';
 import { isMeantAsApiKey } from '../api-keys/index.ts';
-import type { RegisteredClient } from '../clients/index.ts';
+import type { DescribedClients, RegisteredClient } from '../clients/index.ts';
 import type { Callers } from './callers.ts';
 import { failClosed } from './faults.ts';
 
@@ -13,14 +13,22 @@ const ROUTES_FOR_API_KEYS: ReadonlySet<string> = new Set(['token', 'introspectio
  * Keeps what the library makes of a client for as long as the registry gives the same one. By itself it keeps the hundred
  * that were used last, and validates the metadata of any other anew for each request: with a thousand clients in use that
  * took a tenth of the CPU of every request (docs/performance.md).
+ *
+ * @param described asked why there is no client where its id is the URL of a document: its developer sees nothing else
  */
-export function keepClientInstances(provider: Provider, clients: Pick<Callers, 'find'>): void {
+export function keepClientInstances(
+  provider: Provider,
+  clients: Pick<Callers, 'find'>,
+  described?: Pick<DescribedClients, 'reasonOf'>,
+): void {
   const instances = new WeakMap<RegisteredClient, Promise<Client | undefined>>();
   const make = provider.Client.find.bind(provider.Client);
 
   async function find(id: string): Promise<Client | undefined> {
     if (typeof id !== 'string' || (isMeantAsApiKey(id) && !isForApiKeys())) return undefined;
-    const registered = await failClosed(() => clients.find(id));
+    const registered = await failClosed(() => clients.find(id, { askedFrom: Provider.ctx?.ip }));
+    const reason = registered === undefined ? described?.reasonOf(id) : undefined;
+    if (reason !== undefined) throw new errors.InvalidClient(`the document at the client_id ${reason}`);
     if (registered === undefined) return make(id);
     const kept = instances.get(registered);
     if (kept !== undefined) return kept;

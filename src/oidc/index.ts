@@ -9,4 +9,5 @@ export type { DeviceInfo, DevicePages, UserCodeForm } from './device-flow.ts';
 export { endAccess, endToken } from './end-access.ts';
 export { type InteractionStep, type InteractionSteps, noLongerOpen } from './interaction-steps.ts';
 export { createOidc, type OidcDependencies } from './oidc.ts';
+export { createOutboundFetch } from './outbound-fetch.ts';
 export type { ProviderPages } from './provider-configuration.ts';

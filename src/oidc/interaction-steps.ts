@@ -1,5 +1,6 @@
 import type { Context } from 'koa';
 import { errors, type Provider } from 'oidc-provider';
+import type { Clients } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
 import { ACR_PASSWORD } from './claims.ts';
 import type { Consent, ConsentsStore } from './consents-store.ts';
@@ -56,8 +57,9 @@ type Details = Awaited<ReturnType<Provider['interactionDetails']>>;
 export function createInteractionSteps(dependencies: {
   provider(): Provider;
   consents: ConsentsStore;
+  clients: Pick<Clients, 'find'>;
 }): InteractionSteps {
-  const { provider, consents } = dependencies;
+  const { provider, consents, clients } = dependencies;
 
   async function details(context: Context, uid: string): Promise<Details> {
     try {
@@ -123,6 +125,8 @@ export function createInteractionSteps(dependencies: {
         const scopes = [...allowed.scopes, ...Object.values(allowed.resourceScopes).flat()];
         const id = await grant.save();
         await record({ grantId: id, accountId, clientId, scopes, resources });
+        // Whoever comes to own the URL is this client: what it may do is asked again in every session.
+        if ((await clients.find(clientId))?.origin === 'document') return id;
         // Nothing to hang on where the account or the client was deleted since the page was shown.
         return (await consents.add(accountId, clientId, allowed)) ? id : undefined;
       });

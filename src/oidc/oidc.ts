@@ -3,7 +3,7 @@ import type { AdapterFactory, KoaContextWithOIDC, Provider } from 'oidc-provider
 import type { Accounts } from '../accounts/index.ts';
 import type { ApiKeys } from '../api-keys/index.ts';
 import type { Audit } from '../audit/index.ts';
-import type { Apis, Clients } from '../clients/index.ts';
+import type { Apis, Clients, DescribedClients } from '../clients/index.ts';
 import type { Clock, Config } from '../config/index.ts';
 import { RETRY_AFTER_SECONDS } from '../errors.ts';
 import type { RotatingServerSecrets, SigningKeys } from '../keys/index.ts';
@@ -45,7 +45,9 @@ export type OidcDependencies = {
   config: Config;
   accounts: Accounts;
   apis: Apis;
+  /** With those that describe themselves, where they are let in. */
   clients: Clients;
+  describedClients?: Pick<DescribedClients, 'reasonOf'> | undefined;
   apiKeys: Pick<ApiKeys, 'find' | 'verify' | 'allow' | 'revoke'>;
   consents: ConsentsStore;
   artifacts: ArtifactStore;
@@ -101,7 +103,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     const provider = new GrantProvider(config.issuer, providerConfiguration(inputs));
     // `ownAddress` has made the forwarded headers our own words.
     provider.proxy = true;
-    keepClientInstances(provider, clients);
+    keepClientInstances(provider, clients, dependencies.describedClients);
     compareSecretsByDigest(provider, clients);
     listenForAudit(provider, dependencies.audit);
     noteJwtRefusals(provider);
@@ -139,7 +141,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
   if (keyFault !== undefined) throw keyFault;
   return {
     middleware: handle.middleware,
-    steps: createInteractionSteps({ provider: handle.current, consents }),
+    steps: createInteractionSteps({ provider: handle.current, consents, clients }),
     async rebuild() {
       await handle.rebuild();
       // What can be honoured is; the rest is tried again by who asked for it.

@@ -29,7 +29,7 @@ export async function mayIntrospect(
   return failClosed(async () => {
     const [caller, owner, account] = await Promise.all([
       registries.clients.find(callerId),
-      token.clientId === undefined ? undefined : registries.clients.find(token.clientId),
+      token.clientId === undefined ? undefined : registries.clients.find(token.clientId, { isHolder: true }),
       token.accountId === undefined ? undefined : registries.accounts.find(token.accountId),
     ]);
     if (caller === undefined || owner === undefined) return false;

@@ -117,7 +117,11 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     clockTolerance: CLOCK_TOLERANCE_SECONDS,
     clientBasedCORS: (_context, origin, client) => isOriginAllowed(origin, client),
     cookies: cookieSettings(inputs.cookieKeys, config.isSecure),
-    discovery: { ui_locales_supported: [...pages.locales], ...mtlsDiscovery(config, routes) },
+    discovery: {
+      ui_locales_supported: [...pages.locales],
+      ...mtlsDiscovery(config, routes),
+      ...(config.letsDescribedClientsIn ? { client_id_metadata_document_supported: true } : undefined),
+    },
     pkce: { required: (_context, client) => isPkceRequired(client) },
     rotateRefreshToken: (context) => isRotationRetry(context) || rotatesRefreshToken(context),
     // The library would leave the grant when an access token is revoked, and a refresh in flight would outlive it.

@@ -31,7 +31,8 @@ export async function defaultResource(
   if (isOfService(context)) return resourceOfScopes(context, client, registries.apis);
   // A scope-less or userinfo request goes on without an API; an API's scope without its API has nothing to be issued for.
   const [only, ...others] = client.apis;
-  if (only !== undefined && others.length === 0) return only;
+  // Registered for it, that is: what is open to whoever comes is nobody's default.
+  if (only !== undefined && others.length === 0 && client.origin !== 'document') return only;
   const scopes = [...context.oidc.requestParamScopes];
   if (scopes.length > 0 && context.oidc.route === 'authorization' && !scopes.some((scope) => isOpenIdScope(scope))) {
     throw invalidTarget(choicesFor(client, registries.apis, scopes));
@@ -108,8 +109,9 @@ function isOfService({ oidc: { params } }: KoaContextWithOIDC): boolean {
   return params?.grant_type === 'client_credentials' || params?.grant_type === TOKEN_EXCHANGE;
 }
 
-/** The APIs that a client may call: those it is registered for, or any where it is registered for none. */
+/** The APIs that a client may call: those it is registered for, or any where it is registered for none; what is open, where it is not registered. */
 function callableApis(client: RegisteredClient, apis: Apis): Api[] {
+  if (client.origin === 'document') return apis.all().filter((api) => api.isOpenToUnregistered);
   return apis.all().filter((api) => client.apis.length === 0 || client.apis.includes(api.identifier));
 }
 
