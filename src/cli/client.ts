@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Clients, NewClient, RegisteredClient } from '../clients/index.ts';
 import { type Answer, printAnswer, toLines, toTable } from './answer.ts';
+import { addClientBlockCommands } from './client-blocks.ts';
 import { type ClientFlags, givenApis, givenMetadata } from './client-metadata-flags.ts';
 import { addCommandGroup } from './command-group.ts';
 import { withDomains, withKeys } from './open-domains.ts';
@@ -12,6 +13,7 @@ const COLUMNS = ['client_id', 'client_name', 'token_endpoint_auth_method', 'gran
 
 export function addClientCommands(program: Command): void {
   const client = addCommandGroup(program, 'client', 'the clients that may ask for tokens');
+  addClientBlockCommands(client);
 
   withClientFlags(client.command('create').requiredOption('--id <id>', 'its client_id (required)'))
     .description('register a client; a secret that is made for it is shown this once')

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { parseApiKey, parseApiKeyClientId } from '../api-keys/index.ts';
+import { isDocumentUrl } from '../clients/index.ts';
 import type { Domains } from '../compose/index.ts';
 import type { RevocationFilter } from '../tokens/index.ts';
 import { printAnswer } from './answer.ts';
@@ -50,6 +51,8 @@ async function toFilter(
     if ((await artifacts.find('Grant', grant)) === undefined) return noSuch(`grant ${grant}`);
     return { grantId: grant };
   }
+  // In no registry, and what was issued to it counts none the less.
+  if (isDocumentUrl(client)) return { clientId: client };
   const keyId = parseApiKeyClientId(client);
   const found = keyId === undefined ? await clients.find(client) : await apiKeys.show(keyId);
   if (found === undefined) return noSuch(`client ${client}`);
