@@ -13,13 +13,16 @@ import {
 } from '../clients/index.ts';
 import { type Clock, type Config, systemClock } from '../config/index.ts';
 import { type ChangeFeed, createChangeFeed, type Database, ensureSchema } from '../database/index.ts';
+import { enqueue } from '../jobs/index.ts';
 import { signingAlgorithms } from '../keys/index.ts';
 import {
   type ConsentsStore,
+  createAccountNotices,
   createConsentsStore,
   createMetadataValidator,
   endAccess,
   endToken,
+  type KeepNotice,
 } from '../oidc/index.ts';
 import { settleDemoData } from '../playground/index.ts';
 import type { Logger } from '../telemetry/index.ts';
@@ -30,11 +33,13 @@ import {
   createRevocations,
   type RevocationFilter,
   type Revocations,
+  sessionClientsOf,
 } from '../tokens/index.ts';
 import { apiKeyAudit, apiKeyOwners, ownerAudits } from './api-keys.ts';
 import { type ApiKeyEndings, createApiKeyEndings } from './end-api-key.ts';
 import type { OpenedDatabase } from './environment-database.ts';
 import { composeKeys, type Keys } from './keys.ts';
+import { LOGOUT_QUEUE } from './logout-work.ts';
 
 /** Everything below the protocol, as the server and the command line both want it. */
 export type Domains = Keys &
@@ -56,6 +61,7 @@ export type Domains = Keys &
     cookieKeys(): readonly string[];
     artifacts: ArtifactStore & Readonly<{ counts(): ArtifactCounts }>;
     revocations: Revocations;
+    keepLogoutNotice: KeepNotice;
     /**
      * Ends grants, sessions and tokens of an account, a client or a grant on every node (src/oidc/end-access.ts), and tokens
      * that were got with an API key of such an owner.
@@ -178,7 +184,13 @@ export async function composeDomains(
     clock,
     longestTokenSeconds: Math.max(MAX_API_TTL_SECONDS, config.lifetimes.accessTokenSeconds),
   });
-  const access = { config, clock, audit, apiKeys, artifacts, consents, revocations, signingKeys };
+  const keepLogoutNotice: KeepNotice = (notice) => enqueue(knex, LOGOUT_QUEUE, notice);
+  const tellClientsOf = createAccountNotices({
+    clients,
+    sessionClientsOf: (accountId) => sessionClientsOf(database.pool, accountId, clock()),
+    keep: keepLogoutNotice,
+  });
+  const access = { config, clock, audit, tellClientsOf, apiKeys, artifacts, consents, revocations, signingKeys };
   const endAccessOf: Domains['endAccess'] = (whose, by = { actor }) => endAccess(access, whose, by);
 
   return {
@@ -198,6 +210,7 @@ export async function composeDomains(
     cookieKeys,
     artifacts,
     revocations,
+    keepLogoutNotice,
     endAccess: endAccessOf,
     ...createApiKeyEndings({ apiKeys, endAccess: endAccessOf }),
     endToken: (value, by = { actor }) => endToken(access, value, by),

@@ -1,16 +1,21 @@
 import type { Config } from '../config/index.ts';
-import { createJobs, doAll, type Jobs, type Sweep, sweepTask } from '../jobs/index.ts';
+import { createJobs, doAll, type Jobs, type Sweep, sweepTask, type Work } from '../jobs/index.ts';
 import { keyCheckSeconds } from '../keys/index.ts';
 import { sweepExpiredArtifacts, wipeSuccessors } from '../tokens/index.ts';
 import type { Domains } from './domains.ts';
 
-/** What runs by itself, on one node at a time: what is over is removed, and keys follow one another. */
-export function composeJobs(config: Config, domains: Domains, dependencies: { sweepAttempts: Sweep['sweep'] }): Jobs {
+/** What runs by itself, on one node at a time: what is over is removed, keys follow one another, and jobs that were asked for. */
+export function composeJobs(
+  config: Config,
+  domains: Domains,
+  dependencies: { sweepAttempts: Sweep['sweep']; works: readonly Work[] },
+): Jobs {
   const { apiKeys, clock, logger, revocations, serverSecrets, signingKeys } = domains;
   const { pool } = domains.database;
   return createJobs({
     databaseUrl: domains.directUrl,
     logger,
+    works: dependencies.works,
     tasks: [
       sweepTask({
         logger,

@@ -17,6 +17,7 @@ import {
   trustsPeer,
 } from '../http/index.ts';
 import { createProviderPages, interactionRoutes } from '../interactions/index.ts';
+import type { Jobs } from '../jobs/index.ts';
 import { createDeviceLimits, createSignInLimits } from '../limits/index.ts';
 import { createOidc, type OidcDependencies } from '../oidc/index.ts';
 import { playgroundOfOneProcess, playgroundRoutes, settleDemoData } from '../playground/index.ts';
@@ -25,6 +26,7 @@ import { composeClients } from './described-clients.ts';
 import type { Domains } from './domains.ts';
 import { composeJobs } from './jobs.ts';
 import { composeListeners } from './listeners.ts';
+import { logoutWork } from './logout-work.ts';
 
 const { version } = packageJson;
 
@@ -45,6 +47,8 @@ export type Server = Readonly<{
   metricsPort(): number | undefined;
   /** For a page of several processes. */
   metricsSnapshot(): Promise<MetricsSnapshot>;
+  /** The scheduled work, and jobs. */
+  jobs: Pick<Jobs, 'start' | 'stop'>;
   /** Does the scheduled work, too; a worker only when it is told to. */
   work(): void;
 }>;
@@ -100,7 +104,7 @@ export async function composeServer(
   metrics.watchRevocations(domains.revocations.heldCount);
   metrics.watchApiKeys(domains.apiKeys.counts);
   const metricsServer = createMetricsServer({ ...config.metrics, registry: metrics.registry });
-  const jobs = composeJobs(config, domains, { sweepAttempts: limits.sweep });
+  const jobs = composeJobs(config, domains, { sweepAttempts: limits.sweep, works: [logoutWork(oidc.sendLogout)] });
   metrics.watchJobs(jobs.counts);
   const app = createApp({
     config,
@@ -144,6 +148,7 @@ export async function composeServer(
       playgroundPort = elsewhere;
     },
     metricsPort: () => metricsPort,
+    jobs,
     metricsSnapshot: () => metrics.registry.getMetricsAsJSON(),
     work,
     async start() {

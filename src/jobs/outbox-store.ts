@@ -3,7 +3,7 @@ import type { Knex } from 'knex';
 /** What can be kept as JSON. */
 type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [name: string]: JsonValue };
 /** Of a job: holds nothing that grants access, unless whoever asks for the work has sealed it. */
-export type JobPayload = { readonly [name: string]: JsonValue };
+export type JobPayload = { readonly [name: string]: JsonValue | undefined };
 
 /** Runs a statement on any connection. */
 export type StatementRunner = { executeSql(text: string, values?: unknown[]): Promise<{ rows: unknown[] }> };

@@ -65,8 +65,9 @@ const HEARTBEAT_SECONDS = 20;
 /** How soon work begins that was asked for; one short query on an index for each look. */
 const OUTBOX_PERIOD_MS = 500;
 const OUTBOX_BATCH = 100;
-/** For second attempts. First ones are taken up at once. */
-const SETTINGS = { includeMetadata: true, pollingIntervalSeconds: 2 } as const;
+/** For second attempts, as first ones are taken up at once: one loop of a queue looks often, the others help with a crowd. */
+const POLL_SECONDS = 2;
+const HELPERS_POLL_SECONDS = 15;
 
 /**
  * @param options.pool that of `boss`
@@ -134,7 +135,8 @@ export function createQueueWorker(options: {
     const loops = workers.get(queue) ?? [];
     workers.set(queue, loops);
     while (loops.length < concurrency) {
-      const loop = await boss.work(queue, SETTINGS, async (jobs) => {
+      const pollingIntervalSeconds = loops.length === 0 ? POLL_SECONDS : HELPERS_POLL_SECONDS;
+      const loop = await boss.work(queue, { includeMetadata: true, pollingIntervalSeconds }, async (jobs) => {
         for (const job of jobs) await handle(job);
         // Where there was one, there may be more: it looks again at once.
         boss.notifyWorker(loop);

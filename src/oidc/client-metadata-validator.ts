@@ -16,8 +16,9 @@ export function createMetadataValidator(inputs: () => Promise<ValidationInputs>)
   return {
     async validate(metadata: ClientMetadata) {
       const current = await inputs();
-      if (metadata.jwks_uri?.startsWith('http:') && !current.config.outbound.allowsHttp) {
-        return { ok: false, reason: 'jwks_uri: wants https in production, where nothing else is fetched from' };
+      for (const member of CALLED_BY_US) {
+        if (!metadata[member]?.startsWith('http:') || current.config.outbound.allowsHttp) continue;
+        return { ok: false, reason: `${member}: wants https in production, where nothing else is called` };
       }
       // As they will come back from the database: without members that are undefined, and of plain objects alone.
       const stored = JSON.parse(JSON.stringify(metadata)) as ClientMetadata;
@@ -38,6 +39,9 @@ export function createMetadataValidator(inputs: () => Promise<ValidationInputs>)
     },
   };
 }
+
+/** Addresses that this server calls. */
+const CALLED_BY_US = ['jwks_uri', 'backchannel_logout_uri'] as const;
 
 const nothing = async () => undefined;
 const unused = {

@@ -12,6 +12,8 @@ export type AccessStores = {
   apiKeys: Pick<ApiKeys, 'list'>;
   audit: Pick<Audit, 'record'>;
   artifacts: Pick<ArtifactStore, 'find' | 'destroy' | 'revokeAll'>;
+  /** Makes sure that the clients of an account's sessions will hear of their end. */
+  tellClientsOf(accountId: string): Promise<void>;
   consents: Pick<ConsentsStore, 'forget'>;
   revocations: Pick<Revocations, 'revokeToken' | 'revokeClient' | 'revokeAccount'>;
 };
@@ -37,7 +39,7 @@ const KEYS_PER_PAGE = 500;
 /**
  * Ends everything of an account, a client or a grant: grants and tokens of every format, those too that were got with API
  * keys of the account or the client, and the sessions of an account. The keys stay, as passwords and client secrets do.
- * What people allowed is forgotten, so that they are asked again. Recorded first: what can't be recorded doesn't happen,
+ * What people allowed is forgotten, so that they are asked again; clients that took part in a session hear of its end. Recorded first: what can't be recorded doesn't happen,
  * and what is recorded and then fails can be done again. Durable when it resolves, and in force on every node within a
  * second. To end access for good, refuse the account or the client first: this ends what there is until now.
  *
@@ -53,6 +55,8 @@ export async function endAccess(stores: AccessStores, whose: RevocationFilter, b
   if ('accountId' in whose) await revocations.revokeAccount(whose.accountId);
   if ('clientId' in whose) await revocations.revokeClient(whose.clientId);
   await consents.forget('grantId' in whose ? await holdersOfGrant(artifacts, whose.grantId) : whose);
+  // While it is known who took part.
+  if ('accountId' in whose) await stores.tellClientsOf(whose.accountId);
   const ofKeys = 'grantId' in whose ? 0 : await endTokensOfKeys(stores, toOwner(whose));
   return ofKeys + (await artifacts.revokeAll(whose));
 }

@@ -8,11 +8,12 @@ import type { Clock, Config } from '../config/index.ts';
 import { RETRY_AFTER_SECONDS } from '../errors.ts';
 import type { RotatingServerSecrets, SigningKeys } from '../keys/index.ts';
 import type { DeviceLimits } from '../limits/index.ts';
-import { outcomeOf } from '../telemetry/index.ts';
+import { type Logger, outcomeOf } from '../telemetry/index.ts';
 import type { ArtifactStore, Revocations } from '../tokens/index.ts';
 import { createAdapterFactory } from './adapter.ts';
 import { limitApiKeys } from './api-key-grant.ts';
 import { listenForAudit, settleAudit } from './audit-listeners.ts';
+import { createLogoutSender, type KeepNotice, tellByQueue } from './backchannel-logout.ts';
 import { type Callers, createCallers } from './callers.ts';
 import { keepClientInstances } from './client-instances.ts';
 import { noteClientKeyFaults } from './client-key-faults.ts';
@@ -28,6 +29,7 @@ import { noteJwtRefusals } from './jwt-refusal.ts';
 import { noteRevision } from './jwt-revision.ts';
 import { createLivingJwtReader } from './living-jwt.ts';
 import type { ClientCertificates } from './mtls.ts';
+import { createOutboundFetch } from './outbound-fetch.ts';
 import { type IntrospectedToken, mayIntrospect } from './policies.ts';
 import { type ProviderPages, providerConfiguration } from './provider-configuration.ts';
 import { createProviderHandle } from './provider-handle.ts';
@@ -59,6 +61,8 @@ export type OidcDependencies = {
   clientCertificates: ClientCertificates;
   pages: ProviderPages;
   deviceLimits: DeviceLimits;
+  keepLogoutNotice: KeepNotice;
+  logger: Logger;
   clock: Clock;
   /** Keeps what the library stores in the artifact store's place, so that another way of keeping it can be compared. */
   artifactAdapter?: AdapterFactory | undefined;
@@ -68,6 +72,8 @@ export type OidcDependencies = {
 export type Oidc = Readonly<{
   middleware: Middleware;
   steps: InteractionSteps;
+  /** Delivers a notice that was kept; see src/oidc/backchannel-logout.ts. */
+  sendLogout(notice: unknown, signal: AbortSignal): Promise<void>;
   /**
    * Takes over the keys and APIs as they are now; requests under way end with those before.
    *
@@ -105,6 +111,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     provider.proxy = true;
     keepClientInstances(provider, clients, dependencies.describedClients);
     compareSecretsByDigest(provider, clients);
+    tellByQueue(provider, dependencies.keepLogoutNotice);
     listenForAudit(provider, dependencies.audit);
     noteJwtRefusals(provider);
     noteClientKeyFaults(provider);
@@ -142,6 +149,11 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
   return {
     middleware: handle.middleware,
     steps: createInteractionSteps({ provider: handle.current, consents, clients }),
+    sendLogout: createLogoutSender({
+      provider: handle.current,
+      fetch: createOutboundFetch(config.outbound),
+      logger: dependencies.logger,
+    }),
     async rebuild() {
       await handle.rebuild();
       // What can be honoured is; the rest is tried again by who asked for it.

@@ -193,6 +193,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
           ),
       },
       revocation: { enabled: true, allowedPolicy: (_context, client, token) => mayRevoke(client, token) },
+      backchannelLogout: { enabled: true },
       rpInitiatedLogout: {
         enabled: true,
         logoutSource: (context, form) => pages.signOut(context, form),

@@ -15,3 +15,4 @@ export { sweepExpiredArtifacts } from './artifact-sweep-store.ts';
 export { type ArtifactCounts, createPostgresArtifactStore } from './postgres-artifact-store.ts';
 export { wipeSuccessors } from './refresh-rotation-store.ts';
 export { createRevocations, type Revocations } from './revocations.ts';
+export { sessionClientsOf } from './sessions-store.ts';

@@ -27,6 +27,8 @@ export type TestServerOptions = {
   listenUrl?: string;
   clock?: Clock;
   logger?: Logger;
+  /** Whether it does the jobs that are asked for. */
+  doesJobs?: boolean;
 };
 
 /** Cheap hashes: what is tested is never how slow they are. */
@@ -57,6 +59,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   });
   const server = await composeServer(config, domains);
   await domains.changes.start();
+  if (options.doesJobs) await server.jobs.start();
   http.on('request', server.handler);
   return {
     issuer: config.issuer,
@@ -67,6 +70,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     async close() {
       http.closeAllConnections();
       await new Promise((resolve) => http.close(resolve));
+      await server.jobs.stop();
       await domains.close();
       await testDatabase?.close();
     },

@@ -8,7 +8,7 @@ import { API, createKey, insertClient, openNode } from './node.ts';
 test('the scheduled work removes what is older than it is kept, and nothing else', async () => {
   const { domains, environment, close } = await openShared();
   const config = loadConfig({ ...environment, SWEEP_INTERVAL: '1' });
-  const jobs = composeJobs(config, domains, { sweepAttempts: async () => 0 });
+  const jobs = composeJobs(config, domains, { sweepAttempts: async () => 0, works: [] });
   try {
     const place = { database: domains.database, url: environment.DATABASE_URL ?? '', close };
     const { id } = await createKey(openNode(place), await insertClient(place));
