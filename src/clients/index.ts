@@ -19,6 +19,7 @@ export { authenticates, type MetadataValidator, type NewClient, type RegisteredC
 export { type ClientBlocks, createClientBlocks } from './client-blocks.ts';
 export { isDocumentUrl } from './client-document.ts';
 export { type ClientMetadata, TOKEN_EXCHANGE } from './client-metadata-schema.ts';
+export { isOnDevice } from './client-uris.ts';
 export { type ClientLookUp, type Clients, createClients } from './clients.ts';
 export { createDescribedClients, type DescribedClients } from './described-clients.ts';
 export type { RegistryAudit } from './registry-audit.ts';

@@ -1,7 +1,7 @@
 import type { Context } from 'koa';
 import type { Accounts } from '../accounts/index.ts';
 import { type Audit, auditContextOf } from '../audit/index.ts';
-import { type Apis, type Clients, OPENID_SCOPES } from '../clients/index.ts';
+import { type Apis, type Clients, isOnDevice, OPENID_SCOPES } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
 import { type Csrf, formOf, type Pages, toClientView } from '../http/index.ts';
 import { type InteractionStep, type InteractionSteps, noLongerOpen } from '../oidc/index.ts';
@@ -37,6 +37,8 @@ export async function showConsent(
     client: toClientView(client),
     accountLabel: account.email,
     redirectHost: step.redirectUri === undefined ? undefined : redirectHost(step.redirectUri),
+    isRedirectOnDevice: step.redirectUri !== undefined && isOnDevice(step.redirectUri),
+    documentHost: client.origin === 'document' ? new URL(client.id).host : undefined,
     newScopes: inOrderOf(OPENID_SCOPES, step.missing.scopes).map(plainScope),
     grantedScopes: inOrderOf(OPENID_SCOPES, step.granted.scopes).map(plainScope),
     resources: resourceViews(step, apis),

@@ -27,6 +27,10 @@ export interface ConsentPage {
   accountLabel: string;
   /** Where the answer goes; undefined where a device waits for it. */
   redirectHost?: string | undefined;
+  /** Whether that is an app on the person's own computer (RFC 8252, section 7), which no host can tell. */
+  isRedirectOnDevice: boolean;
+  /** Of the document that alone speaks for a client which is not registered here; undefined where it is registered. */
+  documentHost?: string | undefined;
   newScopes: ScopeView[];
   grantedScopes: ScopeView[];
   resources: ResourceView[];

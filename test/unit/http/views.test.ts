@@ -35,6 +35,7 @@ const consent: ConsentPage = {
   client,
   accountLabel: 'mia@example.org',
   redirectHost: 'app.acme.example',
+  isRedirectOnDevice: false,
   newScopes: [],
   grantedScopes: [],
   resources: [],
@@ -126,7 +127,13 @@ describe('what a client or a person supplied', () => {
         'en',
       ),
       views.render(
-        consentPage({ ...consent, accountLabel: hostile, redirectHost: hostile, newClaims: [hostile] }),
+        consentPage({
+          ...consent,
+          accountLabel: hostile,
+          redirectHost: hostile,
+          documentHost: `x${hostile}`,
+          newClaims: [hostile],
+        }),
         'en',
       ),
       views.render(userCodePage({ ...userCode, xsrf: hostile, userCode: hostile, fault: 'unknown' }), 'en'),
