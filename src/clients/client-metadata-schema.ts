@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { MAX_TTL_SECONDS } from './api.ts';
 import { subjectFault } from './certificate-subject.ts';
-import { redirectUriFault, webUriFault } from './client-uris.ts';
+import { calledUriFault, redirectUriFault, webUriFault } from './client-uris.ts';
 import { isPlainText } from './plain-text.ts';
 import { isScopeToken, scopesIn } from './scopes.ts';
 
@@ -168,7 +168,7 @@ export const clientMetadataSchema = z
     tls_client_auth_san_ip: checked(subjectFault('tls_client_auth_san_ip')).optional(),
     tls_client_auth_san_email: checked(subjectFault('tls_client_auth_san_email')).optional(),
     authorization_details_types: texts.optional(),
-    backchannel_logout_uri: webUri.optional(),
+    backchannel_logout_uri: checked(calledUriFault).optional(),
     backchannel_logout_session_required: flag.optional(),
     backchannel_token_delivery_mode: text.optional(),
     backchannel_client_notification_endpoint: webUri.optional(),

@@ -31,6 +31,11 @@ export function webUriFault(uri: string): string | undefined {
   return webFault(url);
 }
 
+/** The same where the specification has no place for a fragment, as in addresses that the server itself calls. */
+export function calledUriFault(uri: string): string | undefined {
+  return uri.includes('#') ? 'has a fragment, which would never be sent' : webUriFault(uri);
+}
+
 /** The same for an origin of RFC 6454, as a browser sends it in `Origin`. */
 export function originFault(origin: string): string | undefined {
   const fault = webUriFault(origin);
