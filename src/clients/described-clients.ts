@@ -230,7 +230,9 @@ function parse(text: string): unknown {
 }
 
 function freshSeconds(headers: Headers): number {
-  const seconds = /(?:^|[,\s])max-age\s*=\s*"?(\d{1,9})/i.exec(headers.get('cache-control') ?? '')?.[1];
+  const control = headers.get('cache-control') ?? '';
+  if (/\bno-(store|cache)\b/i.test(control)) return LEAST_FRESH_SECONDS;
+  const seconds = /(?:^|[,\s])max-age\s*=\s*"?(\d{1,9})/i.exec(control)?.[1];
   if (seconds === undefined) return DEFAULT_FRESH_SECONDS;
   return Math.min(MOST_FRESH_SECONDS, Math.max(LEAST_FRESH_SECONDS, Number(seconds)));
 }

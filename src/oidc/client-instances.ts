@@ -27,7 +27,8 @@ export function keepClientInstances(
   async function find(id: string): Promise<Client | undefined> {
     if (typeof id !== 'string' || (isMeantAsApiKey(id) && !isForApiKeys())) return undefined;
     const registered = await failClosed(() => clients.find(id, { askedFrom: Provider.ctx?.ip }));
-    const reason = registered === undefined ? described?.reasonOf(id) : undefined;
+    const isForDeveloper = registered === undefined && Provider.ctx?.oidc.route === 'authorization';
+    const reason = isForDeveloper ? described?.reasonOf(id) : undefined;
     if (reason !== undefined) throw new errors.InvalidClient(`the document at the client_id ${reason}`);
     if (registered === undefined) return make(id);
     const kept = instances.get(registered);
