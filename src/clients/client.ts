@@ -4,7 +4,7 @@ import type { ClientMetadata, GivenMetadata } from './client-metadata-schema.ts'
  * Who vouches for a client: an operator of this server; nobody but itself, at the registration endpoint (RFC 7591); or the
  * document at the URL that its id is (described-clients.ts), which is in no registry.
  */
-export type ClientOrigin = 'operator' | 'dynamic' | 'document';
+type ClientOrigin = 'operator' | 'dynamic' | 'document';
 
 /** A client of the registry. Objects that the registry hands out are frozen: they are shared by all who ask. */
 export type RegisteredClient = Readonly<{
