@@ -103,7 +103,7 @@ describe('discovery', () => {
 
   test('nothing that is switched off is advertised, and its path is not there', async () => {
     const document = await discover();
-    const off = /pushed_authorization|backchannel|registration|mtls|check_session|frontchannel/;
+    const off = /pushed_authorization|backchannel_(auth|token|user)|registration|mtls|check_session|frontchannel/;
     expect(Object.keys(document).filter((name) => off.test(name))).toEqual([]);
     for (const path of ['/par', '/backchannel', '/register', '/reg', '/me', '/auth']) {
       const statuses = await Promise.all(
