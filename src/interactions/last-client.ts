@@ -26,6 +26,13 @@ export async function recallClient(context: Context, clients: Clients): Promise<
   if (client === undefined) return undefined;
   const { metadata } = client;
   const redirectOrigin = URL.parse(metadata.redirect_uris?.[0] ?? '')?.origin;
-  const clientUri = metadata.initiate_login_uri ?? metadata.client_uri ?? redirectOrigin;
-  return { ...toClientView(client), clientUri: typeof clientUri === 'string' ? clientUri : undefined };
+  const clientUri = startOf(metadata.initiate_login_uri, context.origin) ?? metadata.client_uri ?? redirectOrigin;
+  return { ...toClientView(client), clientUri };
+}
+
+/** Where a client lets a sign-in be started by others, and by whom it is (OpenID Connect Core 1.0, section 4). */
+function startOf(initiateLoginUri: string | undefined, issuer: string): string | undefined {
+  const url = URL.parse(initiateLoginUri ?? '');
+  url?.searchParams.set('iss', issuer);
+  return url?.href;
 }

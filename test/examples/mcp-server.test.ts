@@ -92,11 +92,16 @@ function runAgent(args: string[], settings: Record<string, string> = {}) {
 }
 type Agent = ReturnType<typeof runAgent>;
 
+function credentials() {
+  const { login, password } = account;
+  return { login, password };
+}
+
 /** Opens the address that the agent shows, signs in and decides, as far as each is asked for. @returns the consent page */
 async function decide(person: Person, agent: Agent, decision: 'allow' | 'deny' = 'allow') {
   const address = await agent.address();
   let page = await person.open(address.href);
-  if (page.html.includes('name="password"')) page = await person.submit(page, account, '/sign-in');
+  if (page.html.includes('name="password"')) page = await person.submit(page, credentials(), '/sign-in');
   const consent = page.html;
   const back = await person.submit(page, { decision }, '/consent');
   await fetch(back.url);

@@ -32,6 +32,11 @@ afterAll(async () => {
   await hosts?.close();
 });
 
+function credentials() {
+  const { login, password } = account;
+  return { login, password };
+}
+
 /** A client of which nothing but its document is known. */
 function describeClient(members: object = {}) {
   const path = `/${unique('agent')}.json`;
@@ -88,6 +93,8 @@ describe('a client ID metadata document (draft-ietf-oauth-client-id-metadata-doc
       client_id: client.id,
     });
     expect((await refresh(server.issuer, client, tokens.refresh_token)).status).toBe(200);
+    // Another node, which has never seen the document, asks nobody whether its token counts.
+    expect(await isActive(second.address, watcher, tokens.access_token)).toBe(true);
     expect(hosts.requests(client.path)).toBe(1);
   });
 
@@ -226,7 +233,7 @@ describe('the consent page of a client that nobody registered', () => {
   async function consentOf(client: Described, redirectUri = client.redirectUri) {
     const person = new Person();
     const { url } = authorizationRequest(server.issuer, client.id, { redirect_uri: redirectUri });
-    const page = await person.submit(await person.open(url), account, '/sign-in');
+    const page = await person.submit(await person.open(url), credentials(), '/sign-in');
     return { person, page };
   }
 
