@@ -26,7 +26,9 @@ export async function recallClient(context: Context, clients: Clients): Promise<
   if (client === undefined) return undefined;
   const { metadata } = client;
   const redirectOrigin = URL.parse(metadata.redirect_uris?.[0] ?? '')?.origin;
-  const clientUri = startOf(metadata.initiate_login_uri, context.origin) ?? metadata.client_uri ?? redirectOrigin;
+  // `ownAddress` has made it the issuer's.
+  const { origin: issuer } = new URL(context.href);
+  const clientUri = startOf(metadata.initiate_login_uri, issuer) ?? metadata.client_uri ?? redirectOrigin;
   return { ...toClientView(client), clientUri };
 }
 

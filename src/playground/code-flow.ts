@@ -45,7 +45,7 @@ export async function finishCodeFlow(context: Context, parts: PlaygroundParts): 
       : { failure: finished.failure },
   );
   // The code leaves the address bar.
-  seeOther(context, RUN_PATHS.code);
+  seeOther(context, (finished.ok && flow.targetPath) || RUN_PATHS.code);
 }
 
 /** RP-initiated logout (OpenID Connect RP-Initiated Logout 1.0, section 2). No ID token goes into the address. */

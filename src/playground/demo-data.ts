@@ -1,5 +1,5 @@
 import type { NewApi, NewClient } from '../clients/index.ts';
-import { CALLBACK_PATH, SIGNED_OUT_PATH } from './playground-paths.ts';
+import { CALLBACK_PATH, INITIATE_LOGIN_PATH, SIGNED_OUT_PATH } from './playground-paths.ts';
 
 /** Well known on purpose: what is printed here, in the log and in the README works on every fresh start. */
 export const demoSignIn = { email: 'demo@example.com', password: 'correct horse battery staple' } as const;
@@ -85,6 +85,8 @@ export function demoClientsAt(issuer: string): readonly NewClient[] {
         client_id: demoClients.web.id,
         client_name: 'Tessera Playground',
         client_uri: issuer,
+        // It has to be https; where the playground is not, it may still be called.
+        ...(issuer.startsWith('https:') && { initiate_login_uri: `${issuer}${INITIATE_LOGIN_PATH}` }),
         redirect_uris: [`${issuer}${CALLBACK_PATH}`],
         post_logout_redirect_uris: [`${issuer}${SIGNED_OUT_PATH}`],
         grant_types: ['authorization_code', 'refresh_token'],

@@ -10,6 +10,9 @@ export const RUN_PATHS = {
   'client-credentials': '/playground/client-credentials',
 } as const satisfies Record<RunKind, string>;
 
+/** Where others may ask its client to start a sign-in (OpenID Connect Core 1.0, section 4). */
+export const INITIATE_LOGIN_PATH = '/playground/login';
+
 /** The forms of the first page and of a result. */
 export const AUTHORIZE_PATH = '/playground/authorize';
 export const SIGN_OUT_PATH = '/playground/sign-out';

@@ -6,9 +6,17 @@ import { type Csrf, type Pages, readForm, routesOf } from '../http/index.ts';
 import { callEndpoint } from './call-endpoint.ts';
 import { finishCodeFlow, signOut, startCodeFlow } from './code-flow.ts';
 import { getClientCredentials } from './get-client-credentials.ts';
+import { initiateLogin } from './initiate-login.ts';
 import { createPlaygroundClient } from './playground-client.ts';
 import type { PlaygroundParts } from './playground-parts.ts';
-import { AUTHORIZE_PATH, CALLBACK_PATH, RUN_PATHS, SIGN_OUT_PATH, SIGNED_OUT_PATH } from './playground-paths.ts';
+import {
+  AUTHORIZE_PATH,
+  CALLBACK_PATH,
+  INITIATE_LOGIN_PATH,
+  RUN_PATHS,
+  SIGN_OUT_PATH,
+  SIGNED_OUT_PATH,
+} from './playground-paths.ts';
 import { createPlaygroundSessions } from './playground-sessions.ts';
 import { showHome } from './show-home.ts';
 import { showRun } from './show-run.ts';
@@ -39,6 +47,8 @@ export function playgroundRoutes(dependencies: {
   get('/', (context) => showHome(context, parts));
   get('/playground', (context) => context.redirect('/'));
   post(AUTHORIZE_PATH, startCodeFlow);
+  get(INITIATE_LOGIN_PATH, initiateLogin);
+  post(INITIATE_LOGIN_PATH, initiateLogin);
   get(CALLBACK_PATH, finishCodeFlow);
   get(RUN_PATHS.code, (context) => showRun('code', context, parts));
   for (const name of ['userinfo', 'introspect', 'refresh', 'revoke'] as const) {

@@ -10,6 +10,8 @@ export type PendingFlow = Readonly<{
   nonce: string | undefined;
   parameters: Readonly<Record<string, string>>;
   url: string;
+  /** The page to go to afterwards, where whoever started the flow named one of ours. */
+  targetPath?: string | undefined;
 }>;
 
 export type Tokens = Readonly<{

@@ -54,7 +54,7 @@ async function ensureClient(clients: DemoRegistries['clients'], wanted: NewClien
   const found = await clients.find(id);
   if (found === undefined) return clients.create(wanted);
   if (!found.isDemo || id !== demoClients.web.id) return { ok: true };
-  const { client_uri, redirect_uris = [], post_logout_redirect_uris = [] } = wanted.metadata;
+  const { client_uri, initiate_login_uri, redirect_uris = [], post_logout_redirect_uris = [] } = wanted.metadata;
   const followed = {
     redirect_uris: follow(found.metadata.redirect_uris, redirect_uris),
     post_logout_redirect_uris: follow(found.metadata.post_logout_redirect_uris, post_logout_redirect_uris),
@@ -62,7 +62,7 @@ async function ensureClient(clients: DemoRegistries['clients'], wanted: NewClien
   const isThere =
     redirect_uris.every((uri) => found.metadata.redirect_uris?.includes(uri)) &&
     post_logout_redirect_uris.every((uri) => found.metadata.post_logout_redirect_uris?.includes(uri));
-  return isThere ? { ok: true } : clients.update(id, { metadata: { ...followed, client_uri } });
+  return isThere ? { ok: true } : clients.update(id, { metadata: { ...followed, client_uri, initiate_login_uri } });
 }
 
 /** The playground of another copy on this database keeps its address, as those that a developer added do. */
