@@ -12,6 +12,9 @@ export const defaults = {
   // RFC 9440, section 2.1.
   CLIENT_CERT_HEADER: 'Client-Cert',
   ALLOW_HTTP_ISSUER: 'false',
+  // A person waits for it at every sign-in.
+  CLAIMS_HOOK_TIMEOUT_MS: '500',
+  CLAIMS_HOOK_ON_FAULT: 'refuse',
   // Off: it makes the server call whatever host a browser names.
   CLIENT_ID_METADATA_DOCUMENTS: 'false',
   DATABASE_POOL_SIZE: '20',

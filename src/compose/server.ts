@@ -22,6 +22,7 @@ import { createDeviceLimits, createSignInLimits } from '../limits/index.ts';
 import { createOidc, type OidcDependencies } from '../oidc/index.ts';
 import { playgroundOfOneProcess, playgroundRoutes, settleDemoData } from '../playground/index.ts';
 import { createMetrics, knexPoolUse, type MetricsSnapshot, pgPoolUse } from '../telemetry/index.ts';
+import { composeClaimsHook } from './claims-hook.ts';
 import { composeClients } from './described-clients.ts';
 import type { Domains } from './domains.ts';
 import { composeJobs } from './jobs.ts';
@@ -84,6 +85,7 @@ export async function composeServer(
     ...options,
     clients,
     describedClients,
+    claimsHook: await composeClaimsHook(config, limits),
     config,
     deviceLimits,
     clientCertificates,

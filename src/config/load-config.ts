@@ -38,6 +38,8 @@ export type Config = Readonly<{
   outbound: Readonly<{ allowsHttp: boolean; privateRanges: readonly string[] }>;
   /** Whether clients may be described by a document at the URL that is their id, and be in no registry (docs/agents.md). */
   letsDescribedClientsIn: boolean;
+  /** A deployment's own code that is asked before a token is issued (docs/contextual-claims.md); absent: none. */
+  claimsHook: Readonly<{ path: string; timeoutMs: number; onFault: Environment['CLAIMS_HOOK_ON_FAULT'] }> | undefined;
   /** A JWT access token that would be larger is refused. */
   maxAccessTokenBytes: number;
   metrics: Readonly<{ host: string; port: number }>;
@@ -203,6 +205,14 @@ function toConfig(values: Environment): Config {
       privateRanges: values.OUTBOUND_PRIVATE_RANGES,
     }),
     letsDescribedClientsIn: values.CLIENT_ID_METADATA_DOCUMENTS,
+    claimsHook:
+      values.CLAIMS_HOOK === undefined
+        ? undefined
+        : Object.freeze({
+            path: values.CLAIMS_HOOK,
+            timeoutMs: values.CLAIMS_HOOK_TIMEOUT_MS,
+            onFault: values.CLAIMS_HOOK_ON_FAULT,
+          }),
     maxAccessTokenBytes: values.ACCESS_TOKEN_MAX_BYTES,
     metrics: Object.freeze({ host: values.METRICS_HOST, port: values.METRICS_PORT }),
     logLevel: values.LOG_LEVEL,

@@ -43,6 +43,8 @@ export type SignInLimits = Readonly<{
   succeeded(attempt: SignInAttempt): Promise<void>;
   /** The password was not looked at (a fault, an overload): gives back what `check` took. */
   undecided(attempt: SignInAttempt): Promise<void>;
+  /** How many sign-ins have failed in the window from the network of an address, over all names. */
+  failuresFrom(address: string): Promise<number>;
   /** Removes counters that count no more. @returns how many, at most `batchSize`; fewer: there are no more */
   sweep(batchSize: number): Promise<number>;
 }>;
@@ -126,6 +128,9 @@ export function createSignInLimits(options: {
     async undecided(attempt) {
       const keys = keysOf(attempt);
       await Promise.all([byNameAndAddress.reward(keys.both), byAddress.reward(keys.network)]);
+    },
+    async failuresFrom(address) {
+      return (await byAddress.get(pseudonym('address', toClientNetwork(address))))?.consumedPoints ?? 0;
     },
     sweep: (batchSize) => deleteExpired(pool, { size: batchSize, before: Date.now() }),
   });

@@ -6,6 +6,7 @@
 export { createAccountNotices, type KeepNotice } from './backchannel-logout.ts';
 export { createMetadataValidator } from './client-metadata-validator.ts';
 export { type ConsentsStore, createConsentsStore } from './consents-store.ts';
+export type { ClaimsHook } from './contextual-claims.ts';
 export type { DeviceInfo, DevicePages, UserCodeForm } from './device-flow.ts';
 export { endAccess, endToken } from './end-access.ts';
 export { type InteractionStep, type InteractionSteps, noLongerOpen } from './interaction-steps.ts';

@@ -18,6 +18,7 @@ import { type Callers, createCallers } from './callers.ts';
 import { keepClientInstances } from './client-instances.ts';
 import { noteClientKeyFaults } from './client-key-faults.ts';
 import type { ConsentsStore } from './consents-store.ts';
+import { addToIdTokens, type ClaimsHook, type ContextualClaims, createContextualClaims } from './contextual-claims.ts';
 import { completeDeviceFlow } from './device-flow.ts';
 import { failClosed } from './faults.ts';
 import { GrantProvider } from './grant-handlers.ts';
@@ -59,6 +60,8 @@ export type OidcDependencies = {
   cookieKeys(): readonly string[];
   serverSecrets: Pick<RotatingServerSecrets, 'current'>;
   clientCertificates: ClientCertificates;
+  /** A deployment's own code (CLAIMS_HOOK), and what it is told of the network that a request comes from. */
+  claimsHook?: { hook: ClaimsHook; failedSignIns(address: string): Promise<number> } | undefined;
   pages: ProviderPages;
   deviceLimits: DeviceLimits;
   keepLogoutNotice: KeepNotice;
@@ -88,6 +91,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
   const dependencies = { ...given, clients: createCallers(given) };
   const { config, clients, consents } = dependencies;
   const adapter = createAdapterFactory(dependencies);
+  const contextualClaims = contextualClaimsOf(dependencies);
   const mayIntrospectNow = (callerId: string, token: IntrospectedToken) => mayIntrospect(callerId, token, dependencies);
   let keyFault: unknown;
   const handle = await createProviderHandle(async () => {
@@ -96,6 +100,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     const inputs = {
       ...dependencies,
       adapter,
+      contextualClaims,
       cookieKeys: dependencies.cookieKeys(),
       dpopNonceSecret: dependencies.serverSecrets.current().dpopNonceSecret,
       signingKeys: privateJwks,
@@ -112,6 +117,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     keepClientInstances(provider, clients, dependencies.describedClients);
     compareSecretsByDigest(provider, clients);
     tellByQueue(provider, dependencies.keepLogoutNotice);
+    if (contextualClaims !== undefined) addToIdTokens(provider, contextualClaims);
     listenForAudit(provider, dependencies.audit);
     noteJwtRefusals(provider);
     noteClientKeyFaults(provider);
@@ -160,6 +166,14 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
       if (keyFault !== undefined) throw keyFault;
     },
   };
+}
+
+function contextualClaimsOf(
+  dependencies: Omit<OidcDependencies, 'clients'> & { clients: Callers },
+): ContextualClaims | undefined {
+  const { claimsHook, config } = dependencies;
+  if (claimsHook === undefined || config.claimsHook === undefined) return undefined;
+  return createContextualClaims({ ...dependencies, ...claimsHook, policy: config.claimsHook });
 }
 
 /** Each look is a request's only one. */

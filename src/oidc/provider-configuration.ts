@@ -7,6 +7,7 @@ import { boundedByApiKey } from './api-key-grant.ts';
 import type { Callers } from './callers.ts';
 import { ACR_PASSWORD, OPENID_SCOPE_CLAIMS } from './claims.ts';
 import type { ConsentsStore } from './consents-store.ts';
+import type { ContextualClaims } from './contextual-claims.ts';
 import { type DevicePages, deviceFlow } from './device-flow.ts';
 import { failClosed } from './faults.ts';
 import { loadExistingGrant } from './grants.ts';
@@ -56,6 +57,8 @@ export type ConfigurationInputs = {
   pages: ProviderPages;
   /** Absent where nobody is served. */
   clientCertificates?: ClientCertificates | undefined;
+  /** A deployment's own code, where it has some. */
+  contextualClaims?: ContextualClaims | undefined;
   cookieKeys: readonly string[];
   /** 32 bytes; makes the nonces of DPoP proofs. */
   dpopNonceSecret: Buffer;
@@ -146,7 +149,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     // Whoever registers an address makes the server call it.
     fetch: createOutboundFetch(config.outbound),
     fetchResponseBodyLimits: { jwks_uri: MAX_OUTBOUND_BYTES, sector_identifier_uri: MAX_OUTBOUND_BYTES },
-    extraTokenClaims: (context, token) => extraTokenClaims(context, token),
+    extraTokenClaims: (context, token) => extraTokenClaims(context, token, inputs.contextualClaims),
     ttl: {
       AccessToken: (_context, token, client) => accessTokenSeconds(client, token, lifetimes.accessTokenSeconds),
       ClientCredentials: (context, token, client) =>

@@ -1,6 +1,7 @@
 import type { AccessToken, ClientCredentials, JWTStructured, KoaContextWithOIDC } from 'oidc-provider';
 import { apiKeySubject, askForNotedUse } from './api-key-grant.ts';
 import { type ClaimBudget, keepWithinBudget } from './claim-budget.ts';
+import type { ContextualClaims } from './contextual-claims.ts';
 import { GRANT_ID_CLAIM, REVISION_CLAIM } from './jwt-access-token.ts';
 import { notedRevision } from './jwt-revision.ts';
 import { signInClaims } from './sign-in-claims.ts';
@@ -20,10 +21,17 @@ type IssuedToken = AccessToken | ClientCredentials;
 export async function extraTokenClaims(
   context: KoaContextWithOIDC,
   token: IssuedToken,
+  contextual: ContextualClaims | undefined,
 ): Promise<Record<string, unknown> | undefined> {
   keepBound(context, token);
   askForNotedUse(context, token);
-  const claims = { ...signInClaims(context, token), ...apiKeySubject(context), ...exchangeClaims(context) };
+  const added = await contextual?.claimsFor(context, {
+    kind: 'access_token',
+    accountId: 'accountId' in token ? token.accountId : undefined,
+    scopes: [...token.scopes],
+    resource: typeof token.aud === 'string' ? token.aud : undefined,
+  });
+  const claims = { ...added, ...signInClaims(context, token), ...apiKeySubject(context), ...exchangeClaims(context) };
   return Object.keys(claims).length === 0 ? undefined : claims;
 }
 
