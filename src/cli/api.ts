@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
-import type { Api, ApiPatch, ApiScope, Apis, NewApi } from '../clients/index.ts';
+import type { Api, ApiPatch, ApiScope, Apis, DetailsType, NewApi } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
 import { type Answer, printAnswer, toLines, toTable } from './answer.ts';
 import { addCommandGroup } from './command-group.ts';
 import { withDomains, withKeys } from './open-domains.ts';
 import { repeatable, wholeNumber, words } from './option-values.ts';
 import { refused } from './refused.ts';
+import { readText } from './standard-input.ts';
 
 type ApiFlags = {
   name?: string;
@@ -16,6 +17,7 @@ type ApiFlags = {
   ttl?: number;
   introspectionClient?: string[] | false;
   openToUnregistered?: boolean;
+  authorizationDetails?: string;
 };
 
 type NewApiFlags = ApiFlags & { id: string; scope: string; format: NewApi['tokenFormat'] };
@@ -39,7 +41,7 @@ export function addApiCommands(program: Command): void {
     .requiredOption(FORMAT, `${FORMAT_MEANS} (required)`);
   withApiFlags(create).action(async (flags: NewApiFlags, command: Command) => {
     const scopes = described(words(flags.scope), flags.describe);
-    const input = { ...changes(flags), identifier: flags.id, scopes, tokenFormat: flags.format };
+    const input = { ...(await changes(flags)), identifier: flags.id, scopes, tokenFormat: flags.format };
     printAnswer(
       command,
       await withKeys(async ({ apis }) => {
@@ -74,6 +76,7 @@ export function addApiCommands(program: Command): void {
     .option('--no-open-to-unregistered', 'let registered clients alone ask for its tokens again')
     .action(async (identifier: string, flags: ApiFlags, command: Command) => {
       if (Object.keys(flags).length === 0) command.error('error: name what to change, such as --ttl');
+      const patched = await changes(flags);
       printAnswer(
         command,
         await withKeys(async ({ apis }) => {
@@ -82,7 +85,7 @@ export function addApiCommands(program: Command): void {
           const kept = names ?? (describe && (await find(apis, identifier)).scopes);
           const scopes = kept && described(kept, describe);
           const patch = {
-            ...changes(flags),
+            ...patched,
             ...(scopes && { scopes }),
             ...(flags.format && { tokenFormat: flags.format }),
           };
@@ -125,6 +128,7 @@ function withApiFlags(command: Command): Command {
     .option('--alg <alg>', 'that signs its JWTs: one of SIGNING_ALGORITHMS (RS256 unless told)')
     .option('--ttl <seconds>', 'lifetime of its access tokens (600 unless told)', wholeNumber)
     .option('--introspection-client <id>', 'a client that may introspect its tokens (repeatable)', repeatable)
+    .option('--authorization-details <file>', 'types of details that may be asked for (RFC 9396), as a JSON list')
     .option('--open-to-unregistered', 'let clients that nobody registered ask for its tokens (docs/agents.md)');
 }
 
@@ -138,14 +142,29 @@ function refusedApi({ code, field, reason }: Extract<Awaited<ReturnType<Apis['cr
   return refused({ code, reason: field === undefined ? reason : reason.replace(`${field}: `, `${member}: `) });
 }
 
-function changes({ name, alg, ttl, introspectionClient, openToUnregistered }: ApiFlags): ApiPatch {
+async function changes(flags: ApiFlags): Promise<ApiPatch> {
+  const { name, alg, ttl, introspectionClient, openToUnregistered, authorizationDetails } = flags;
   return {
+    ...(authorizationDetails !== undefined && { detailsTypes: await readDetailsTypes(authorizationDetails) }),
     ...(openToUnregistered !== undefined && { isOpenToUnregistered: openToUnregistered }),
     ...(name !== undefined && { name }),
     ...(alg !== undefined && { signingAlgorithm: alg }),
     ...(ttl !== undefined && { ttlSeconds: ttl }),
     ...(introspectionClient !== undefined && { introspectionClientIds: introspectionClient || [] }),
   };
+}
+
+/** The list that the registry checks. @throws {AppError} `invalid_request` where the file has no JSON list */
+async function readDetailsTypes(path: string): Promise<DetailsType[]> {
+  const text = await readText(path, 'the authorization details types');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  if (Array.isArray(value)) return value as DetailsType[];
+  throw new AppError({ code: 'invalid_request', message: `${path} wants a JSON list of types of details` });
 }
 
 /** Gives scopes the words of `--describe scope=words`. A scope may have = in its own name. */
@@ -165,10 +184,17 @@ function described(scopes: readonly (string | ApiScope)[], given: readonly strin
 }
 
 function toAnswer(api: Api): Answer {
-  const { scopes, ...members } = present(api);
+  const { scopes, authorization_details_types, ...members } = present(api);
   const width = Math.max(0, ...api.scopes.map(({ scope }) => scope.length));
   const lines = api.scopes.map(({ scope, description }) => `  ${scope.padEnd(width)}  ${description}`);
-  return { json: { ...members, scopes }, text: [toLines(members), 'scopes', ...lines].join('\n') };
+  const text = toLines({
+    ...members,
+    authorization_details_types: authorization_details_types.map(({ type }) => type),
+  });
+  return {
+    json: { ...members, authorization_details_types, scopes },
+    text: [text, 'scopes', ...lines].join('\n'),
+  };
 }
 
 function present(api: Api) {
@@ -181,6 +207,7 @@ function present(api: Api) {
     ttl_seconds: api.ttlSeconds,
     introspection_client_ids: api.introspectionClientIds,
     open_to_unregistered: api.isOpenToUnregistered,
+    authorization_details_types: api.detailsTypes,
     created_at: api.createdAt,
     updated_at: api.updatedAt,
   };

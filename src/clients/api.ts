@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { type Config, SIGNING_ALGORITHMS } from '../config/index.ts';
+import type { DetailsType } from './details-schema.ts';
+import { detailsTypesSchema } from './details-type.ts';
 import { isPlainText } from './plain-text.ts';
 import { isOpenIdScope, isScopeToken } from './scopes.ts';
 
@@ -21,6 +23,8 @@ export type Api = Readonly<{
   introspectionClientIds: readonly string[];
   /** Whether clients that nobody registered (client ID metadata documents) may ask for its tokens. */
   isOpenToUnregistered: boolean;
+  /** What may be asked for in more detail than by scopes (RFC 9396). */
+  detailsTypes: readonly DetailsType[];
   isDemo: boolean;
   createdAt: Date;
   updatedAt: Date;
@@ -37,6 +41,7 @@ export type NewApi = {
   ttlSeconds?: number | undefined;
   introspectionClientIds?: readonly string[] | undefined;
   isOpenToUnregistered?: boolean | undefined;
+  detailsTypes?: readonly DetailsType[] | undefined;
   isDemo?: boolean | undefined;
 };
 
@@ -116,6 +121,7 @@ const apiSchema = z.object({
     .max(MAX_TTL_SECONDS, `wants whole seconds from 1 to ${MAX_TTL_SECONDS}`),
   introspectionClientIds: z.array(z.string()).transform((ids) => [...new Set(ids)]),
   isOpenToUnregistered: z.boolean(),
+  detailsTypes: detailsTypesSchema,
   isDemo: z.boolean(),
 });
 
@@ -132,6 +138,7 @@ export function checkNewApi(input: NewApi): CheckedApi {
     ttlSeconds: input.ttlSeconds ?? DEFAULT_TTL_SECONDS,
     introspectionClientIds: input.introspectionClientIds ?? [],
     isOpenToUnregistered: input.isOpenToUnregistered ?? false,
+    detailsTypes: input.detailsTypes ?? [],
     isDemo: input.isDemo ?? false,
   });
 }
@@ -148,6 +155,7 @@ export function checkChangedApi(current: Api, patch: ApiPatch): CheckedApi {
     ttlSeconds: patch.ttlSeconds ?? draft.ttlSeconds,
     introspectionClientIds: patch.introspectionClientIds ?? draft.introspectionClientIds,
     isOpenToUnregistered: patch.isOpenToUnregistered ?? draft.isOpenToUnregistered,
+    detailsTypes: patch.detailsTypes ?? draft.detailsTypes,
   });
 }
 

@@ -1,5 +1,6 @@
 import type { Knex } from 'knex';
 import type { Api, ApiDraft, ApiScope } from './api.ts';
+import type { DetailsType } from './details-schema.ts';
 
 type ApiRow = {
   identifier: string;
@@ -9,6 +10,7 @@ type ApiRow = {
   signing_algorithm: Api['signingAlgorithm'];
   ttl_seconds: number;
   is_open_to_unregistered: boolean;
+  details_types: DetailsType[];
   is_demo: boolean;
   created_at: Date;
   updated_at: Date;
@@ -87,6 +89,7 @@ function changingColumns(draft: ApiDraft, at: Date): Record<string, unknown> {
     signing_algorithm: draft.signingAlgorithm,
     ttl_seconds: draft.ttlSeconds,
     is_open_to_unregistered: draft.isOpenToUnregistered,
+    details_types: JSON.stringify(draft.detailsTypes),
     updated_at: at,
   };
 }
@@ -109,6 +112,7 @@ function toApi(row: ApiRow): Api {
     ttlSeconds: row.ttl_seconds,
     introspectionClientIds: Object.freeze(row.introspection_client_ids),
     isOpenToUnregistered: row.is_open_to_unregistered,
+    detailsTypes: Object.freeze(row.details_types.map((type) => Object.freeze(type))),
     isDemo: row.is_demo,
     createdAt: row.created_at,
     updatedAt: row.updated_at,

@@ -15,7 +15,13 @@ import {
 } from './api.ts';
 import { findApi, insertApi, listApis, lockRegistry, removeApi, replaceApi } from './apis-store.ts';
 import { isClientId } from './client-metadata-schema.ts';
-import { clientsNamingApi, clientsWithAnyScope, publicClientIds, unknownClientIds } from './clients-store.ts';
+import {
+  clientsNamingApi,
+  clientsWithAnyDetailsType,
+  clientsWithAnyScope,
+  publicClientIds,
+  unknownClientIds,
+} from './clients-store.ts';
 import type { ApiAction, RegistryAudit } from './registry-audit.ts';
 
 /** What the tokens of an API may be signed with. */
@@ -101,7 +107,10 @@ export function createApis(dependencies: {
     if (!checked.ok) return checked;
     const { draft } = checked;
     return change(draft.identifier, 'created', async (trx) => {
-      const refused = (await introspectionClientsRefusal(trx, draft)) ?? (await algorithmRefusal(trx, draft));
+      const refused =
+        (await introspectionClientsRefusal(trx, draft)) ??
+        (await detailsTypesRefusal(trx, draft)) ??
+        (await algorithmRefusal(trx, draft));
       if (refused !== undefined) return refused;
       if (!(await insertApi(trx, draft, now()))) return conflict(draft.identifier);
       return { ok: true, api: await readBack(trx, draft.identifier) } as const;
@@ -120,6 +129,7 @@ export function createApis(dependencies: {
       const refused =
         (await introspectionClientsRefusal(trx, draft)) ??
         (await orphanRefusal(trx, draft)) ??
+        (await detailsTypesRefusal(trx, draft)) ??
         (isAsked ? await algorithmRefusal(trx, draft) : undefined);
       if (refused !== undefined) return refused;
       await replaceApi(trx, draft, now());
@@ -137,7 +147,9 @@ export function createApis(dependencies: {
       }
       const keys = await dependencies.apiKeysNaming(trx, identifier);
       if (keys.length > 0) return inUse(`${inWords('API key', keys)} for ${identifier}: revoke what names it first`);
-      const refused = await orphanRefusal(trx, { identifier, scopes: [] });
+      const refused =
+        (await orphanRefusal(trx, { identifier, scopes: [] })) ??
+        (await detailsTypesRefusal(trx, { identifier, detailsTypes: [] }));
       if (refused !== undefined) return refused;
       await removeApi(trx, identifier);
       return { ok: true } as const;
@@ -229,6 +241,29 @@ async function orphanRefusal(
   return inUse(
     `${inWords('client', clients)} registered for scopes that no other API owns (${orphans.join(' ')}): take them away there first`,
   );
+}
+
+/** A type names its API, so two can't share one; and none goes while a client is registered for it, as with scopes. */
+async function detailsTypesRefusal(
+  trx: Knex,
+  next: Pick<ApiDraft, 'identifier' | 'detailsTypes'>,
+): Promise<ApiRefusal | undefined> {
+  const apis = await listApis(trx);
+  const staying = next.detailsTypes.map(({ type }) => type);
+  for (const { identifier, detailsTypes } of apis) {
+    const types = detailsTypes.map(({ type }) => type);
+    if (identifier !== next.identifier) {
+      const taken = types.find((type) => staying.includes(type));
+      if (taken !== undefined) return invalidApi('detailsTypes', `${taken} belongs to ${identifier}`);
+      continue;
+    }
+    const going = types.filter((type) => !staying.includes(type));
+    const clients = going.length === 0 ? [] : await clientsWithAnyDetailsType(trx, going);
+    if (clients.length > 0) {
+      return inUse(`${inWords('client', clients)} registered for ${going.join(' ')}: take it away there first`);
+    }
+  }
+  return undefined;
 }
 
 async function readBack(trx: Knex, identifier: string): Promise<Api> {

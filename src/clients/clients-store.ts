@@ -124,6 +124,15 @@ export async function clientsWithAnyScope(db: Knex, scopes: readonly string[]): 
   return rows.map((row) => row.id);
 }
 
+/** @returns the ids of the clients that have registered at least one of the types of authorization details */
+export async function clientsWithAnyDetailsType(db: Knex, types: readonly string[]): Promise<string[]> {
+  const rows = await db<ClientRow>('clients')
+    .whereRaw(`metadata->'authorization_details_types' \\?| ?::text[]`, [[...types]])
+    .orderByRaw('id collate "C"')
+    .select('id');
+  return rows.map((row) => row.id);
+}
+
 function selectClients(db: Knex): Knex.QueryBuilder<ClientRow, ClientRow[]> {
   return db<ClientRow>('clients').select(
     'clients.*',

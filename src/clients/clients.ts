@@ -230,6 +230,13 @@ async function registryRefusal(db: Knex, draft: ClientDraft): Promise<ClientRefu
     const foreign = scopes.find((scope) => !owned.includes(scope));
     if (foreign !== undefined) return invalid('api_scopes', `${identifier} has no scope ${foreign}`);
   }
+  for (const type of draft.metadata.authorization_details_types ?? []) {
+    const owner = apis.find(({ detailsTypes }) => detailsTypes.some((known) => known.type === type));
+    if (owner === undefined) return invalid('authorization_details_types', `no API has the type ${type}`);
+    if (draft.apis.length > 0 && !draft.apis.includes(owner.identifier)) {
+      return invalid('authorization_details_types', `${type} belongs to ${owner.identifier}, not among its APIs`);
+    }
+  }
   const naming = apis.find((api) => api.introspectionClientIds.includes(draft.metadata.client_id));
   if (naming !== undefined && !authenticates(draft.metadata)) {
     const reason = `none does not authenticate, and ${naming.identifier} names it to introspect: take it away there first`;
