@@ -10,7 +10,7 @@ import { failClosed } from './faults.ts';
 import { exchangeOf } from './token-exchange-claims.ts';
 
 /** What a deployment's own code is told before a token is issued (docs/contextual-claims.md). Frozen, and JSON throughout. */
-export type ClaimsContext = Readonly<{
+type ClaimsContext = Readonly<{
   token: 'access_token' | 'id_token';
   /** Absent where the token comes from the authorization endpoint. */
   grantType?: string;
