@@ -17,6 +17,9 @@ export const defaults = {
   CLAIMS_HOOK_ON_FAULT: 'refuse',
   // Off: it makes the server call whatever host a browser names.
   CLIENT_ID_METADATA_DOCUMENTS: 'false',
+  REQUIRE_PUSHED_REQUESTS: 'false',
+  // All that OAuth 2.1 leaves (RFC 9700, section 2.1.2): what comes in a URL leaks through histories, logs and referrers.
+  RESPONSE_TYPES: 'code',
   DATABASE_POOL_SIZE: '20',
 
   // RFC 6749, section 4.1.2 recommends at most ten minutes; a redirect needs far less.

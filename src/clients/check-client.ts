@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { RESPONSE_TYPES, toResponseType } from '../config/index.ts';
 import { checkRoles } from '../roles.ts';
 import { hasCertificate, SUBJECT_MEMBERS } from './certificate-subject.ts';
 import {
@@ -24,33 +25,41 @@ const CIBA = 'urn:openid:params:grant-type:ciba';
 /** Grants in which a person takes part: only they lead to a refresh token. */
 const GRANTS_WITH_A_PERSON = ['authorization_code', DEVICE_CODE, CIBA];
 
+/** OpenID Connect Dynamic Client Registration 1.0, section 2: which grant each word of a response type belongs to. */
+const GRANTS_OF_RESPONSES: readonly (readonly [grant: string, words: readonly string[]])[] = [
+  ['authorization_code', ['code']],
+  ['implicit', ['id_token', 'token']],
+];
+
 type Fault = { field: keyof ClientMetadata; reason: string };
 type Rule = (metadata: ClientMetadata) => Fault | undefined;
 
 /** Reads as the checklist that it is; the order is the order in which a person would mend things. */
 const rules: readonly Rule[] = [
   function grantsAreNotObsolete({ grant_types }) {
-    const obsolete = grant_types.find((grant) => grant === 'implicit' || grant === 'password');
-    return obsolete === undefined
-      ? undefined
-      : { field: 'grant_types', reason: `${obsolete} is not offered (RFC 9700, section 2): use authorization_code` };
+    return grant_types.includes('password')
+      ? { field: 'grant_types', reason: 'password is not offered (RFC 9700, section 2.4): use authorization_code' }
+      : undefined;
   },
-  function responseTypesAreCodes({ response_types }) {
-    const other = response_types.find((type) => type !== 'code');
+  function responseTypesExist({ response_types }) {
+    const other = response_types.find((type) => toResponseType(type) === undefined);
     return other === undefined
       ? undefined
-      : { field: 'response_types', reason: `${other} is not offered (RFC 9700, section 2.1.2): use code` };
+      : { field: 'response_types', reason: `${other} is none of ${RESPONSE_TYPES.join(', ')}` };
   },
-  function codesHaveTheirGrant({ response_types, grant_types }) {
-    const asksForCodes = response_types.includes('code');
-    if (asksForCodes === grant_types.includes('authorization_code')) return undefined;
-    return asksForCodes
-      ? { field: 'response_types', reason: 'code wants authorization_code among grant_types' }
-      : { field: 'grant_types', reason: 'authorization_code wants code among response_types' };
+  function responsesHaveTheirGrant({ response_types, grant_types }) {
+    for (const [grant, words] of GRANTS_OF_RESPONSES) {
+      const type = response_types.find((each) => each.split(' ').some((word) => words.includes(word)));
+      if ((type !== undefined) === grant_types.includes(grant)) continue;
+      return type === undefined
+        ? { field: 'grant_types', reason: `${grant} wants ${words.join(' or ')} among response_types` }
+        : { field: 'response_types', reason: `${type} wants ${grant} among grant_types` };
+    }
+    return undefined;
   },
-  function codesHaveSomewhereToGo({ grant_types, redirect_uris }) {
-    return grant_types.includes('authorization_code') && (redirect_uris ?? []).length === 0
-      ? { field: 'redirect_uris', reason: 'authorization_code wants at least one redirect URI' }
+  function responsesHaveSomewhereToGo({ response_types, redirect_uris }) {
+    return response_types.length > 0 && (redirect_uris ?? []).length === 0
+      ? { field: 'redirect_uris', reason: `${response_types[0]} wants at least one redirect URI` }
       : undefined;
   },
   function privateSchemesAreNative({ redirect_uris, application_type }) {

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { RESPONSE_TYPES, toResponseType } from './response-types.ts';
 
 const KEY_BYTES = 32;
 const MAX_TTL_SECONDS = 365 * 24 * 60 * 60;
@@ -89,6 +90,16 @@ const signingAlgorithms = list
   )
   .transform((names) => Object.freeze(names.map((name) => algorithm.parse(name))));
 
+const WANTED_RESPONSE_TYPES = `wants code and any of ${RESPONSE_TYPES.slice(1).join(', ')}, comma separated`;
+const responseTypes = list.transform((names, context) => {
+  const types = names.flatMap((name) => toResponseType(name) ?? []);
+  if (types.length === names.length && new Set(types).size === types.length && types.includes('code')) {
+    return Object.freeze(types);
+  }
+  context.addIssue({ code: 'custom', message: WANTED_RESPONSE_TYPES });
+  return z.NEVER;
+});
+
 const vaultAddress = text.refine((value) => {
   const url = URL.parse(value);
   if (url === null || !/^https?:$/.test(url.protocol)) return false;
@@ -119,6 +130,8 @@ export const environmentSchema = z.object({
   CLAIMS_HOOK: text.transform((path) => resolve(path)).optional(),
   CLAIMS_HOOK_TIMEOUT_MS: integer(10, 5_000),
   CLAIMS_HOOK_ON_FAULT: z.enum(['refuse', 'ignore'], 'wants refuse or ignore'),
+  REQUIRE_PUSHED_REQUESTS: flag,
+  RESPONSE_TYPES: responseTypes,
   TLS_CERT_FILE: text.optional(),
   TLS_KEY_FILE: text.optional(),
   MTLS_PORT: integer(0, 65_535),

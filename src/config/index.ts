@@ -5,3 +5,4 @@
 export { CLOCK_TOLERANCE_SECONDS, type Clock, systemClock } from './clock.ts';
 export { SIGNING_ALGORITHMS } from './config-schema.ts';
 export { type Config, loadConfig } from './load-config.ts';
+export { RESPONSE_TYPES, type ResponseType, toResponseType } from './response-types.ts';

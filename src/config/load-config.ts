@@ -4,6 +4,7 @@ import { defaults, developmentDefaults, productionDefaults } from '../../config/
 import { AppError } from '../errors.ts';
 import { type Environment, environmentSchema } from './config-schema.ts';
 import { type Fault, report } from './faults.ts';
+import type { ResponseType } from './response-types.ts';
 import { type Mtls, reportTlsFaults, type Tls, toMtls, toTls } from './tls-settings.ts';
 
 /** The whole configuration, checked and frozen. Lengths of time are seconds. */
@@ -36,6 +37,10 @@ export type Config = Readonly<{
   mtls: Mtls | undefined;
   /** What the server fetches from addresses that clients register. */
   outbound: Readonly<{ allowsHttp: boolean; privateRanges: readonly string[] }>;
+  /** Whether every authorization request has to be pushed (RFC 9126, section 5). */
+  requiresPushedRequests: boolean;
+  /** What authorization requests may ask for, of clients that are registered for it. */
+  responseTypes: readonly ResponseType[];
   /** Whether clients may be described by a document at the URL that is their id, and be in no registry (docs/agents.md). */
   letsDescribedClientsIn: boolean;
   /** A deployment's own code that is asked before a token is issued (docs/contextual-claims.md); absent: none. */
@@ -204,6 +209,8 @@ function toConfig(values: Environment): Config {
       allowsHttp: values.NODE_ENV !== 'production',
       privateRanges: values.OUTBOUND_PRIVATE_RANGES,
     }),
+    requiresPushedRequests: values.REQUIRE_PUSHED_REQUESTS,
+    responseTypes: values.RESPONSE_TYPES,
     letsDescribedClientsIn: values.CLIENT_ID_METADATA_DOCUMENTS,
     claimsHook:
       values.CLAIMS_HOOK === undefined

@@ -4,6 +4,7 @@ import { type Apis, OPENID_SCOPES } from '../clients/index.ts';
 import { CLOCK_TOLERANCE_SECONDS, type Config } from '../config/index.ts';
 import type { SigningAlgorithm } from '../keys/index.ts';
 import { boundedByApiKey } from './api-key-grant.ts';
+import { authorizationFeatures } from './authorization-features.ts';
 import type { Callers } from './callers.ts';
 import { ACR_PASSWORD, OPENID_SCOPE_CLAIMS } from './claims.ts';
 import type { ConsentsStore } from './consents-store.ts';
@@ -80,6 +81,7 @@ const routes = {
   revocation: '/revoke',
   jwks: '/jwks',
   end_session: '/logout',
+  pushed_authorization_request: '/par',
   device_authorization: '/device_authorization',
   code_verification: '/device',
 };
@@ -96,7 +98,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     // The library reads these once: a new API makes a new provider (provider-handle.ts).
     scopes: [...new Set([...OPENID_SCOPES, ...apis.all().flatMap((api) => api.scopes.map(({ scope }) => scope))])],
     claims: { ...OPENID_SCOPE_CLAIMS, iss: null, sid: null },
-    responseTypes: ['code'],
+    responseTypes: [...config.responseTypes],
     subjectTypes: ['public'],
     clientAuthMethods: [
       'client_secret_basic',
@@ -110,6 +112,8 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
       dPoPSigningAlgValues: [...ACCEPTED_ALGORITHMS],
       // A key that is only announced must not sign, nor may a client ask for it.
       idTokenSigningAlgValues: [...inputs.signingAlgorithms],
+      authorizationSigningAlgValues: [...inputs.signingAlgorithms],
+      requestObjectSigningAlgValues: [...ACCEPTED_ALGORITHMS],
     },
     clientDefaults: { grant_types: [], response_types: [], token_endpoint_auth_method: 'client_secret_basic' },
     extraClientMetadata: {
@@ -176,7 +180,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
       // has to bear one, at the token endpoint and at userinfo. Clients get it with a first refusal.
       dPoP: { enabled: true, nonceSecret: inputs.dpopNonceSecret, requireNonce: () => true, allowReplay: false },
       mTLS: mtlsFeature(config, inputs.clientCertificates),
-      pushedAuthorizationRequests: { enabled: false },
+      ...authorizationFeatures(config),
       claimsParameter: { enabled: true },
       clientCredentials: { enabled: true },
       deviceFlow: deviceFlow(pages),

@@ -64,6 +64,7 @@ describe('who has stolen every table', () => {
         'DeviceCode',
         'Grant',
         'Interaction',
+        'PushedAuthorizationRequest',
         'RefreshToken',
         'ReplayDetection',
         'Session',

@@ -13,6 +13,7 @@ import {
 } from '../harness/factories.ts';
 import { authorizationRequest, authorize, codeFor } from '../harness/flows.ts';
 import { Person } from '../harness/person.ts';
+import { push, pushedUrl } from '../harness/pushed-requests.ts';
 import type { TestServer } from '../harness/server.ts';
 import { exchange, TOKEN_EXCHANGE } from '../harness/token-exchange.ts';
 import { introspect, post, redeem, refresh, revoke, serviceToken, userinfo } from '../harness/token-requests.ts';
@@ -124,6 +125,7 @@ export async function runEverything(server: TestServer): Promise<WholeRun> {
   await boundToken(issuer, service, opaqueApi.identifier, keep);
   await apiKeys(server, { accountId: account.id, service, apis: [jwtApi, opaqueApi] }, keep);
 
+  await pushedRequests(server, client, keep);
   await devices(server, person, credentials, keep);
 
   // A service that takes a person along, from one format to the other.
@@ -212,6 +214,19 @@ async function boundToken(
   const { nonce } = await requestWithProof(issuer, service, refused, { resource });
   const proof = keep('DPoP proof', await proofOf(keys, { htu, nonce }));
   keep('bound token', (await requestWithProof(issuer, service, proof, { resource })).body.access_token);
+}
+
+/** A pushed request that nobody has used, with hints in it, and one that waits at its pages. */
+async function pushedRequests(
+  { issuer }: TestServer,
+  client: TestClient,
+  keep: (name: string, value: unknown) => string,
+): Promise<void> {
+  for (const which of ['that nobody has used', 'that waits for a sign-in']) {
+    const { requestUri } = await push(issuer, client, { request: undefined, login_hint: 'somebody@example.com' });
+    keep(`pushed request ${which}`, requestUri.split(':').at(-1));
+    if (which !== 'that nobody has used') await new Person().open(pushedUrl(issuer, client.id, requestUri));
+  }
 }
 
 /** A device that was connected, one that a person has just begun with, and one whose code nobody has typed in. */

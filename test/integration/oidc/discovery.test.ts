@@ -16,6 +16,7 @@ const CONTRACT = {
   jwks_uri: '/jwks',
   end_session_endpoint: '/logout',
   device_authorization_endpoint: '/device_authorization',
+  pushed_authorization_request_endpoint: '/par',
 };
 
 let server: TestServer;
@@ -54,7 +55,13 @@ describe('discovery', () => {
       Object.fromEntries(Object.entries(CONTRACT).map(([name, path]) => [name, `${server.issuer}${path}`])),
     );
     for (const [name, url] of endpoints) {
-      const forPrograms = ['token', 'introspection', 'revocation', 'device_authorization'];
+      const forPrograms = [
+        'token',
+        'introspection',
+        'revocation',
+        'device_authorization',
+        'pushed_authorization_request',
+      ];
       const method = forPrograms.some((endpoint) => name === `${endpoint}_endpoint`) ? 'POST' : 'GET';
       const { status } = await fetch(String(url), { method, redirect: 'manual' });
       expect({ name, isThere: status !== 404 && status < 500 }).toEqual({ name, isThere: true });
@@ -70,9 +77,10 @@ describe('discovery', () => {
       ui_locales_supported: ['en', 'de'],
       acr_values_supported: ['urn:tessera:acr:password'],
       claims_parameter_supported: true,
+      request_parameter_supported: true,
       request_uri_parameter_supported: false,
     });
-    expect(document.request_parameter_supported ?? false).toBe(false);
+    expect(document.require_pushed_authorization_requests ?? false).toBe(false);
     expect(sorted(document.grant_types_supported)).toEqual([
       'authorization_code',
       'client_credentials',
@@ -103,9 +111,9 @@ describe('discovery', () => {
 
   test('nothing that is switched off is advertised, and its path is not there', async () => {
     const document = await discover();
-    const off = /pushed_authorization|backchannel_(auth|token|user)|registration|mtls|check_session|frontchannel/;
+    const off = /backchannel_(auth|token|user)|registration|mtls|check_session|frontchannel/;
     expect(Object.keys(document).filter((name) => off.test(name))).toEqual([]);
-    for (const path of ['/par', '/backchannel', '/register', '/reg', '/me', '/auth']) {
+    for (const path of ['/backchannel', '/register', '/reg', '/me', '/auth']) {
       const statuses = await Promise.all(
         ['GET', 'POST'].map(async (method) => (await fetch(`${server.issuer}${path}`, { method })).status),
       );

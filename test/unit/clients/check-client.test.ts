@@ -150,13 +150,24 @@ describe('a client is refused, with the member and the reason, when', () => {
       'grant_types',
       /wants code among response_types/,
     ],
-    ['the grant is implicit', { ...callback, grant_types: ['implicit'] }, 'grant_types', /implicit is not offered/],
+    [
+      'the grant is implicit, and nothing is to come by it',
+      { ...callback, grant_types: ['implicit'] },
+      'grant_types',
+      /implicit wants id_token or token among response_types/,
+    ],
+    [
+      'an ID token is to come by redirect without its grant',
+      { ...callback, response_types: ['code', 'code id_token'] },
+      'response_types',
+      /code id_token wants implicit among grant_types/,
+    ],
     ['the grant is the password', { grant_types: ['password'] }, 'grant_types', /password is not offered/],
     [
-      'a token is to come by redirect',
+      'a token alone is to come by redirect',
       { ...callback, response_types: ['code', 'token'] },
       'response_types',
-      /token is not offered/,
+      /token is none of code, id_token/,
     ],
     [
       'refresh tokens follow no person',

@@ -142,6 +142,10 @@ describe('a bad value stops the start with a line that names the setting and wha
     ['SHUTDOWN_TIMEOUT', '601', 'wants a whole number from 1 to 600'],
     ['ACCESS_TOKEN_MAX_BYTES', '1023', 'wants a whole number from 1024 to 65536'],
     ['OUTBOUND_PRIVATE_RANGES', 'intranet', 'wants addresses or CIDR ranges'],
+    ['RESPONSE_TYPES', 'code,token', 'wants code and any of id_token, id_token token, code id_token'],
+    ['RESPONSE_TYPES', 'id_token', 'wants code and any of'],
+    ['RESPONSE_TYPES', 'code,code id_token,id_token code', 'wants code and any of'],
+    ['REQUIRE_PUSHED_REQUESTS', 'perhaps', 'wants true or false'],
   ])('%s=%s', (name, value, want) => {
     const faults = faultsOf({ [name]: value });
     expect(faults).toEqual([expect.stringMatching(new RegExp(`^${name} ${want.replace(/[.]/g, '\\.')}`))]);
