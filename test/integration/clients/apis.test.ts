@@ -43,11 +43,12 @@ describe('creating an API', () => {
       signingAlgorithm: 'ES256',
       ttlSeconds: 120,
       introspectionClientIds: [resourceServer],
+      isOpenToUnregistered: true,
       isDemo: true,
     } as const;
     const { api } = accepted(await registry.apis.create(input));
     const at = new Date(registry.clock.now);
-    expect(api).toEqual({ ...input, createdAt: at, updatedAt: at });
+    expect(api).toEqual({ ...input, detailsTypes: [], createdAt: at, updatedAt: at });
     expect(await registry.apis.find(input.identifier)).toEqual(api);
     expect(await registry.apis.list()).toContainEqual(api);
     expect(registry.audited).toContainEqual({ action: 'created', identifier: input.identifier });

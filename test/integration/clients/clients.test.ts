@@ -58,6 +58,7 @@ describe('creating a client', () => {
       mayIntrospectAny: true,
       allowedOrigins: [origin],
       isDemo: true,
+      origin: 'operator',
       hasSecret: true,
       createdAt: new Date(registry.clock.now),
       updatedAt: new Date(registry.clock.now),
