@@ -54,7 +54,15 @@ export const auditEventSchema = z.discriminatedUnion('type', [
     clientId: clientId.optional(),
     reason: z.enum(['too_many_for_account', 'too_many_for_address']),
   }),
-  event('consent.granted', { accountId, clientId, grantId, scopes, resources: z.array(identifier).max(MAX_SCOPES) }),
+  event('consent.granted', {
+    accountId,
+    clientId,
+    grantId,
+    scopes,
+    resources: z.array(identifier).max(MAX_SCOPES),
+    /** Of authorization details (RFC 9396), which may say how much is paid to whom and stay out of here. */
+    detailsTypes: z.array(identifier).max(MAX_SCOPES).optional(),
+  }),
   event('consent.denied', { accountId, clientId }),
   event('device.allowed', {
     accountId,

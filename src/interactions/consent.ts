@@ -1,7 +1,7 @@
 import type { Context } from 'koa';
 import type { Accounts } from '../accounts/index.ts';
 import { type Audit, auditContextOf } from '../audit/index.ts';
-import { type Apis, type Clients, isOnDevice, OPENID_SCOPES } from '../clients/index.ts';
+import { type Apis, type Clients, describeDetail, isOnDevice, OPENID_SCOPES } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
 import { type Csrf, formOf, type Pages, toClientView } from '../http/index.ts';
 import { type InteractionStep, type InteractionSteps, noLongerOpen } from '../oidc/index.ts';
@@ -42,6 +42,7 @@ export async function showConsent(
     newScopes: inOrderOf(OPENID_SCOPES, step.missing.scopes).map(plainScope),
     grantedScopes: inOrderOf(OPENID_SCOPES, step.granted.scopes).map(plainScope),
     resources: resourceViews(step, apis),
+    details: detailViews(step, apis),
     newClaims: step.missing.claims,
     offlineAccess: [...step.missing.scopes, ...step.granted.scopes].includes('offline_access'),
   };
@@ -103,6 +104,17 @@ function resourceViews(step: InteractionStep, apis: Apis): ConsentPage['resource
       newScopes: describeAll(missing[identifier]),
       grantedScopes: describeAll(granted[identifier]),
     };
+  });
+}
+
+/** What can't be put into words is not asked for. @throws {AppError} where a type went away since the request began */
+function detailViews({ details }: InteractionStep, apis: Apis): ConsentPage['details'] {
+  return details.map((detail) => {
+    for (const { name, detailsTypes } of apis.all()) {
+      const type = detailsTypes.find((known) => known.type === detail.type);
+      if (type !== undefined) return { ...describeDetail(type, detail), resource: name };
+    }
+    throw noLongerOpen();
   });
 }
 

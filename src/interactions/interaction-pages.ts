@@ -1,3 +1,4 @@
+import type { DescribedDetail } from '../clients/index.ts';
 import { type ClientView, definePage } from '../http/index.ts';
 
 /** OpenID scopes are described by our messages; `description` serves the scopes of APIs. */
@@ -34,11 +35,16 @@ export interface ConsentPage {
   newScopes: ScopeView[];
   grantedScopes: ScopeView[];
   resources: ResourceView[];
+  /** Authorization details (RFC 9396), in the order in which they were asked for. */
+  details: DetailView[];
   newClaims: string[];
   offlineAccess: boolean;
   /** Where "Use another account" POSTs the same form, without a `decision`. */
   switchAccountAction?: string | undefined;
 }
+
+/** `resource` is the name of the API. */
+type DetailView = DescribedDetail & { resource: string };
 
 interface ResourceView {
   name: string;

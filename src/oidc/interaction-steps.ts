@@ -1,11 +1,12 @@
 import type { Context } from 'koa';
 import { errors, type Provider } from 'oidc-provider';
-import type { Clients } from '../clients/index.ts';
+import type { AuthorizationDetail, Clients } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
 import { ACR_PASSWORD } from './claims.ts';
 import type { Consent, ConsentsStore } from './consents-store.ts';
 import { failClosed } from './faults.ts';
 import { addConsent, toConsent } from './grants.ts';
+import { addDetails } from './rich-authorization.ts';
 
 /** What the provider waits for a person to do, and all that a page needs to ask for it. */
 export type InteractionStep = {
@@ -24,6 +25,8 @@ export type InteractionStep = {
   missing: Consent;
   /** Of what is asked for, what has been allowed before. */
   granted: Consent;
+  /** Authorization details (RFC 9396): allowed each time anew, whatever was allowed before. */
+  details: readonly AuthorizationDetail[];
 };
 
 /** A consent as the audit trail wants it; the scopes are those of userinfo and of every API together. */
@@ -33,6 +36,8 @@ type GivenConsent = {
   clientId: string;
   scopes: string[];
   resources: string[];
+  /** Absent where none were asked for. What they say is the person's own business. */
+  detailsTypes?: string[];
 };
 
 /** The way from our pages back into the protocol. Every step ends by returning to the provider, which decides what is next. */
@@ -102,6 +107,7 @@ export function createInteractionSteps(dependencies: {
         canSwitchAccount: !namesAccount(params),
         missing: missingConsent(prompt.details),
         granted: grant === undefined ? nothing : restrictTo(toConsent(grant), optionalText(params.scope) ?? ''),
+        details: askedDetails(prompt.details),
       };
     },
 
@@ -120,11 +126,17 @@ export function createInteractionSteps(dependencies: {
         const { Grant } = provider();
         const grant = (await grantOf(found)) ?? new Grant({ accountId, clientId });
         addConsent(grant, missingConsent(found.prompt.details));
+        const details = askedDetails(found.prompt.details);
+        addDetails(grant, details);
+        const detailsTypes = [...new Set(details.map(({ type }) => type))];
         const allowed = toConsent(grant);
         const resources = Object.keys(allowed.resourceScopes);
         const scopes = [...allowed.scopes, ...Object.values(allowed.resourceScopes).flat()];
         const id = await grant.save();
-        await record({ grantId: id, accountId, clientId, scopes, resources });
+        await record({
+          ...{ grantId: id, accountId, clientId, scopes, resources },
+          ...(detailsTypes.length > 0 && { detailsTypes }),
+        });
         // Whoever comes to own the URL is this client: what it may do is asked again in every session.
         if ((await clients.find(clientId))?.origin === 'document') return id;
         // Nothing to hang on where the account or the client was deleted since the page was shown.
@@ -188,6 +200,10 @@ function missingConsent(details: Record<string, unknown>): Consent {
     claims: (details.missingOIDCClaims as string[] | undefined) ?? [],
     resourceScopes: (details.missingResourceScopes as Record<string, string[]> | undefined) ?? {},
   };
+}
+
+function askedDetails({ rar }: Record<string, unknown>): AuthorizationDetail[] {
+  return (rar as AuthorizationDetail[] | undefined) ?? [];
 }
 
 function restrictTo(consent: Consent, scope: string): Consent {

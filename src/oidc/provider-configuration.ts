@@ -3,6 +3,7 @@ import { type Account, type Accounts, toClaims } from '../accounts/index.ts';
 import { type Apis, OPENID_SCOPES } from '../clients/index.ts';
 import { CLOCK_TOLERANCE_SECONDS, type Config } from '../config/index.ts';
 import type { SigningAlgorithm } from '../keys/index.ts';
+import { answerAlgorithms, answerDiscovery, answerFeatures } from './answer-formats.ts';
 import { boundedByApiKey } from './api-key-grant.ts';
 import { authorizationFeatures } from './authorization-features.ts';
 import type { Callers } from './callers.ts';
@@ -22,6 +23,7 @@ import {
   refuseBoundTokens,
 } from './mtls.ts';
 import { createOutboundFetch, MAX_OUTBOUND_BYTES } from './outbound-fetch.ts';
+import { pairwiseSubject } from './pairwise.ts';
 import {
   isOriginAllowed,
   LONGEST_REFRESH_CHAIN_SECONDS,
@@ -38,6 +40,7 @@ import {
 } from './provider-client.ts';
 import { isRotationRetry } from './refresh-rotation.ts';
 import { defaultResource, resourceServerInfo } from './resources.ts';
+import { richAuthorizationRequests } from './rich-authorization.ts';
 import { customizeJwt, extraTokenClaims } from './token-claims.ts';
 import { boundedByExchange } from './token-exchange-claims.ts';
 
@@ -63,6 +66,10 @@ export type ConfigurationInputs = {
   cookieKeys: readonly string[];
   /** 32 bytes; makes the nonces of DPoP proofs. */
   dpopNonceSecret: Buffer;
+  /** 32 bytes; makes pairwise subjects. */
+  pairwiseSecret: Buffer;
+  /** Whether what a client's metadata name elsewhere is looked at, too. */
+  isRegistering?: boolean | undefined;
   /** Private keys; of each algorithm the one that signs stands first. */
   signingKeys: readonly JWK[];
   /** Those that there is a key for that signs. */
@@ -99,7 +106,11 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     scopes: [...new Set([...OPENID_SCOPES, ...apis.all().flatMap((api) => api.scopes.map(({ scope }) => scope))])],
     claims: { ...OPENID_SCOPE_CLAIMS, iss: null, sid: null },
     responseTypes: [...config.responseTypes],
-    subjectTypes: ['public'],
+    subjectTypes: ['public', 'pairwise'],
+    pairwiseIdentifier: (_context, accountId, client) =>
+      pairwiseSubject(inputs.pairwiseSecret, client.sectorIdentifier, accountId),
+    // What was looked at when the client was registered is not fetched again for each of its requests.
+    sectorIdentifierUriValidate: () => inputs.isRegistering === true,
     clientAuthMethods: [
       'client_secret_basic',
       'client_secret_post',
@@ -110,9 +121,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     enabledJWA: {
       clientAuthSigningAlgValues: [...ACCEPTED_ALGORITHMS],
       dPoPSigningAlgValues: [...ACCEPTED_ALGORITHMS],
-      // A key that is only announced must not sign, nor may a client ask for it.
-      idTokenSigningAlgValues: [...inputs.signingAlgorithms],
-      authorizationSigningAlgValues: [...inputs.signingAlgorithms],
+      ...answerAlgorithms(inputs.signingAlgorithms),
       requestObjectSigningAlgValues: [...ACCEPTED_ALGORITHMS],
     },
     clientDefaults: { grant_types: [], response_types: [], token_endpoint_auth_method: 'client_secret_basic' },
@@ -125,6 +134,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     clientBasedCORS: (_context, origin, client) => isOriginAllowed(origin, client),
     cookies: cookieSettings(inputs.cookieKeys, config.isSecure),
     discovery: {
+      ...answerDiscovery,
       ui_locales_supported: [...pages.locales],
       ...mtlsDiscovery(config, routes),
       ...(config.letsDescribedClientsIn ? { client_id_metadata_document_supported: true } : undefined),
@@ -181,6 +191,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
       dPoP: { enabled: true, nonceSecret: inputs.dpopNonceSecret, requireNonce: () => true, allowReplay: false },
       mTLS: mtlsFeature(config, inputs.clientCertificates),
       ...authorizationFeatures(config),
+      ...answerFeatures,
       claimsParameter: { enabled: true },
       clientCredentials: { enabled: true },
       deviceFlow: deviceFlow(pages),
@@ -206,6 +217,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
         logoutSource: (context, form) => pages.signOut(context, form),
         postLogoutSuccessSource: (context) => pages.signedOut(context),
       },
+      richAuthorizationRequests: richAuthorizationRequests({ apis, clients }),
       resourceIndicators: {
         enabled: true,
         defaultResource: (context, client, granted) =>

@@ -9,6 +9,7 @@ import {
   TOKEN_EXCHANGE,
 } from '../clients/index.ts';
 import { failClosed } from './faults.ts';
+import { requestedDetails } from './requested-details.ts';
 
 type Registries = { apis: Apis; clients: Pick<Clients, 'find'> };
 
@@ -28,6 +29,8 @@ export async function defaultResource(
   if (granted !== undefined) return granted.length === 1 ? granted[0] : [...granted];
   const client = await failClosed(() => registries.clients.find(clientId));
   if (client === undefined) return undefined;
+  const ofDetails = resourcesOfDetails(context, client, registries.apis);
+  if (ofDetails !== undefined) return ofDetails;
   if (isOfService(context)) return resourceOfScopes(context, client, registries.apis);
   // A scope-less or userinfo request goes on without an API; an API's scope without its API has nothing to be issued for.
   const [only, ...others] = client.apis;
@@ -38,6 +41,26 @@ export async function defaultResource(
     throw invalidTarget(choicesFor(client, registries.apis, scopes));
   }
   return undefined;
+}
+
+/** Types of authorization details name their APIs; what scopes are asked beside them has to be of the same. */
+function resourcesOfDetails(
+  context: KoaContextWithOIDC,
+  client: RegisteredClient,
+  apis: Apis,
+): string | string[] | undefined {
+  const types = requestedDetails(context)?.map(({ type }) => type) ?? [];
+  const owners = callableApis(client, apis).filter(({ detailsTypes }) =>
+    detailsTypes.some(({ type }) => types.includes(type)),
+  );
+  if (owners.length === 0) return undefined;
+  const here = owners.flatMap((api) => scopesOf(api, client));
+  const foreign = [...context.oidc.requestParamScopes].filter(
+    (scope) => !isOpenIdScope(scope) && !here.includes(scope),
+  );
+  if (foreign.length > 0) throw invalidTarget(choicesFor(client, apis, foreign));
+  const identifiers = owners.map(({ identifier }) => identifier);
+  return identifiers.length === 1 ? identifiers[0] : identifiers;
 }
 
 function resourceOfScopes(context: KoaContextWithOIDC, client: RegisteredClient, apis: Apis): string | undefined {
@@ -110,7 +133,7 @@ function isOfService({ oidc: { params } }: KoaContextWithOIDC): boolean {
 }
 
 /** The APIs that a client may call: those it is registered for, or any where it is registered for none; what is open, where it is not registered. */
-function callableApis(client: RegisteredClient, apis: Apis): Api[] {
+export function callableApis(client: RegisteredClient, apis: Apis): Api[] {
   if (client.origin === 'document') return apis.all().filter((api) => api.isOpenToUnregistered);
   return apis.all().filter((api) => client.apis.length === 0 || client.apis.includes(api.identifier));
 }

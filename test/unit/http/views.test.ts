@@ -38,6 +38,7 @@ const consent: ConsentPage = {
   isRedirectOnDevice: false,
   newScopes: [],
   grantedScopes: [],
+  details: [],
   resources: [],
   newClaims: [],
   offlineAccess: false,
