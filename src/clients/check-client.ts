@@ -89,6 +89,11 @@ const rules: readonly Rule[] = [
         }
       : undefined;
   },
+  function pairwiseClientsExchangeNothing({ subject_type, grant_types }) {
+    return subject_type === 'pairwise' && grant_types.includes(TOKEN_EXCHANGE)
+      ? { field: 'subject_type', reason: 'pairwise excludes token exchange, whose tokens name the account' }
+      : undefined;
+  },
   function exchangeModesHaveTheirGrant({ grant_types, token_exchange_modes }) {
     return token_exchange_modes !== undefined && !grant_types.includes(TOKEN_EXCHANGE)
       ? { field: 'token_exchange_modes', reason: `wants ${TOKEN_EXCHANGE} among grant_types` }

@@ -143,8 +143,8 @@ export async function composeDomains(
       // An API that another node made a moment ago counts, too.
       apis.load(),
     ]);
-    const { dpopNonceSecret } = serverSecrets.current();
-    const secrets = { cookieKeys: cookieKeys(), dpopNonceSecret };
+    const { dpopNonceSecret, pairwiseSecret } = serverSecrets.current();
+    const secrets = { cookieKeys: cookieKeys(), dpopNonceSecret, pairwiseSecret };
     return {
       config,
       accounts,

@@ -26,7 +26,7 @@ export function createMetadataValidator(inputs: () => Promise<ValidationInputs>)
       const adapter = () => ({ ...unused, find: async () => found });
       const provider = new GrantProvider(
         current.config.issuer,
-        providerConfiguration({ ...current, adapter, clients: noCallers, pages: noPages }),
+        providerConfiguration({ ...current, isRegistering: true, adapter, clients: noCallers, pages: noPages }),
       );
       provider.registerGrantType(TOKEN_EXCHANGE, () => undefined);
       try {

@@ -11,6 +11,7 @@ import type { DeviceLimits } from '../limits/index.ts';
 import { type Logger, outcomeOf } from '../telemetry/index.ts';
 import type { ArtifactStore, Revocations } from '../tokens/index.ts';
 import { createAdapterFactory } from './adapter.ts';
+import { hideUnofferedEncryption } from './answer-formats.ts';
 import { limitApiKeys } from './api-key-grant.ts';
 import { listenForAudit, settleAudit } from './audit-listeners.ts';
 import { createLogoutSender, type KeepNotice, tellByQueue } from './backchannel-logout.ts';
@@ -32,11 +33,12 @@ import { createLivingJwtReader } from './living-jwt.ts';
 import type { ClientCertificates } from './mtls.ts';
 import { createOutboundFetch } from './outbound-fetch.ts';
 import { type IntrospectedToken, mayIntrospect } from './policies.ts';
-import { type ProviderPages, providerConfiguration } from './provider-configuration.ts';
+import { type ProviderPages, providerConfiguration, routes } from './provider-configuration.ts';
 import { createProviderHandle } from './provider-handle.ts';
 import { answerWithSuccessor } from './refresh-rotation.ts';
 import { revokeApiKey } from './revoke-api-key.ts';
 import { revokeJwt } from './revoke-jwt.ts';
+import { signIntrospection } from './signed-introspection.ts';
 import { registerTokenExchange } from './token-exchange.ts';
 import { createPresentedKeyReader } from './token-exchange-api-key.ts';
 import { introspectExchanged } from './token-exchange-introspection.ts';
@@ -103,6 +105,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
       contextualClaims,
       cookieKeys: dependencies.cookieKeys(),
       dpopNonceSecret: dependencies.serverSecrets.current().dpopNonceSecret,
+      pairwiseSecret: dependencies.serverSecrets.current().pairwiseSecret,
       signingKeys: privateJwks,
       signingAlgorithms: algorithms,
     };
@@ -127,6 +130,8 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     provider.use(noteRevision(dependencies.revocations));
     provider.use(settleAudit);
     provider.use(noteOutcome);
+    provider.use(hideUnofferedEncryption);
+    provider.use(signIntrospection(provider, routes.introspection));
     provider.use(answerWithSuccessor);
     provider.use(completeDeviceFlow(dependencies.pages));
     // An answer passes these from the last to the first: whether the token is alive is settled before it gets its roles.

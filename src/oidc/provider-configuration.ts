@@ -3,7 +3,7 @@ import { type Account, type Accounts, toClaims } from '../accounts/index.ts';
 import { type Apis, OPENID_SCOPES } from '../clients/index.ts';
 import { CLOCK_TOLERANCE_SECONDS, type Config } from '../config/index.ts';
 import type { SigningAlgorithm } from '../keys/index.ts';
-import { answerAlgorithms, answerDiscovery, answerFeatures } from './answer-formats.ts';
+import { answerAlgorithms, answerFeatures } from './answer-formats.ts';
 import { boundedByApiKey } from './api-key-grant.ts';
 import { authorizationFeatures } from './authorization-features.ts';
 import type { Callers } from './callers.ts';
@@ -80,7 +80,7 @@ export type ConfigurationInputs = {
 const ACCEPTED_ALGORITHMS = ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'] as const;
 
 /** Endpoint paths: a fixed contract with everyone who calls this server. */
-const routes = {
+export const routes = {
   authorization: '/authorize',
   token: '/token',
   userinfo: '/userinfo',
@@ -134,7 +134,6 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     clientBasedCORS: (_context, origin, client) => isOriginAllowed(origin, client),
     cookies: cookieSettings(inputs.cookieKeys, config.isSecure),
     discovery: {
-      ...answerDiscovery,
       ui_locales_supported: [...pages.locales],
       ...mtlsDiscovery(config, routes),
       ...(config.letsDescribedClientsIn ? { client_id_metadata_document_supported: true } : undefined),

@@ -73,7 +73,7 @@ describe('discovery', () => {
     expect(document).toMatchObject({
       response_types_supported: ['code'],
       code_challenge_methods_supported: ['S256'],
-      subject_types_supported: ['public'],
+      subject_types_supported: ['public', 'pairwise'],
       ui_locales_supported: ['en', 'de'],
       acr_values_supported: ['urn:tessera:acr:password'],
       claims_parameter_supported: true,
