@@ -220,6 +220,9 @@ function toResourceMetadata(api: Api, issuer: string) {
     authorization_servers: [issuer],
     scopes_supported: api.scopes.map(({ scope }) => scope),
     bearer_methods_supported: ['header'],
+    ...(api.detailsTypes.length > 0 && {
+      authorization_details_types_supported: api.detailsTypes.map(({ type }) => type),
+    }),
     resource_name: api.name,
   };
 }

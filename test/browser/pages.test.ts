@@ -10,6 +10,7 @@ import {
   unique,
 } from '../harness/factories.ts';
 import { authorizationRequest } from '../harness/flows.ts';
+import { payment, paymentType } from '../harness/payments.ts';
 import { startTestServer, type TestServer } from '../harness/server.ts';
 import { type HttpServer, startHttpServer } from './http-server.ts';
 import { layoutFaults, pageFaults } from './page-faults.ts';
@@ -117,6 +118,22 @@ describe('the sign-in page', () => {
 });
 
 describe('the consent page', () => {
+  test.each(['en', 'de'])('has no faults with authorization details of every length, in %s', async (locale) => {
+    const type = paymentType();
+    await createTestApi(server.domains, { name: LONG_NAME, detailsTypes: [type] });
+    const { id } = await createClient({ authorization_details_types: [type.type] });
+    const { login } = await createTestAccount(server.domains);
+    const visitor = await newVisit(locale);
+    const { page } = visitor;
+    const long = { creditor: 'x'.repeat(200), reference: '\u05e9\u05dc\u05d5\u05dd', isInstant: true };
+    const details = [payment(type.type), payment(type.type, '999999999.00', { ...long, invoices: [{ number: 'A1' }] })];
+    await page.goto(request(id, { authorization_details: JSON.stringify(details) }));
+    await signIn(page, login);
+    expect(await page.locator('[data-details]').count()).toBe(2);
+    expect(await faultsIn(locale)(visitor)).toEqual([]);
+    await visitor.context.close();
+  });
+
   test.each(['en', 'de'])('has two decisions, and no faults, whatever it asks, in %s', async (locale) => {
     const { domains } = server;
     const api = await createTestApi(domains, {

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { paymentType } from '../../harness/payments.ts';
 import { openShared } from './command-line.ts';
 
 let tessera: Awaited<ReturnType<typeof openShared>>;
@@ -94,6 +95,26 @@ test('an API is created, shown, changed, listed, described for its clients and d
     stdout: '',
     stderr: `error: no API ${api} is registered\n`,
   });
+});
+
+test('an API’s types of authorization details come from a file, and say what is wrong with them', async () => {
+  const { api, read } = ordersApi();
+  const type = paymentType();
+  const file = join(folder, `${read}.json`);
+  await writeFile(file, JSON.stringify([type]));
+  const create = ['api', 'create', '--id', api, '--scope', read, '--format', 'jwt', '--authorization-details', file];
+  expect(await tessera.json(create)).toMatchObject({ authorization_details_types: [type] });
+  expect(await tessera.json(['api', 'metadata', api])).toMatchObject({
+    authorization_details_types_supported: [type.type],
+  });
+  await writeFile(file, JSON.stringify([{ ...type, summary: 'Pay {total}' }]));
+  const update = ['api', 'update', api, '--authorization-details', file];
+  expect((await tessera.run(update)).stderr).toContain('details_types: ');
+  expect((await tessera.run(update)).stderr).toContain('{total}');
+  await writeFile(file, '{}');
+  expect((await tessera.run(update)).stderr).toContain('wants a JSON list');
+  await writeFile(file, '[]');
+  expect(await tessera.json(update)).toMatchObject({ authorization_details_types: [] });
 });
 
 test('the member that an API is refused for has the name that it has in the answer', async () => {

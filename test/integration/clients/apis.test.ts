@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { DetailsType } from '../../../src/clients/index.ts';
 import { openTestDatabase, type TestDatabase } from '../../harness/database.ts';
 import { unique } from '../../harness/factories.ts';
+import { paymentType } from '../../harness/payments.ts';
 import { accepted, freshIdentifier, openRegistry, type Registry, serviceMetadata } from './registry.ts';
 
 let testDatabase: TestDatabase;
@@ -216,5 +218,47 @@ describe('the snapshot', () => {
     accepted(await apis.delete(identifier));
     expect(apis.all()).toEqual(before);
     expect(heard).toEqual([before.length + 1, before.length]);
+  });
+});
+
+describe('the types of authorization details of an API', () => {
+  const withType = (type: DetailsType) => ({
+    identifier: freshIdentifier(),
+    scopes: [],
+    tokenFormat: 'jwt' as const,
+    detailsTypes: [type],
+  });
+
+  test('belong to no other API', async () => {
+    const type = paymentType();
+    const first = accepted(await registry.apis.create(withType(type))).api;
+    expect(await registry.apis.create(withType(type))).toMatchObject({
+      code: 'invalid_metadata',
+      reason: `detailsTypes: ${type.type} belongs to ${first.identifier}`,
+    });
+  });
+
+  test('stay while a client is registered for them, and the API with them', async () => {
+    const type = paymentType();
+    const { api } = accepted(await registry.apis.create(withType(type)));
+    const metadata = { ...serviceMetadata(), authorization_details_types: [type.type] };
+    const { client } = accepted(await registry.clients.create({ metadata }));
+    const reason = `client ${client.id} is registered for ${type.type}: take it away there first`;
+    const { identifier } = api;
+    expect(await registry.apis.update(identifier, { detailsTypes: [] })).toMatchObject({ code: 'in_use', reason });
+    expect(await registry.apis.delete(identifier)).toMatchObject({ code: 'in_use', reason });
+    accepted(await registry.clients.update(client.id, { metadata: { authorization_details_types: [] } }));
+    accepted(await registry.apis.update(identifier, { detailsTypes: [] }));
+  });
+
+  test('are registered by clients that may call their API alone', async () => {
+    const type = paymentType();
+    const other = await createApi([]);
+    const { api } = accepted(await registry.apis.create(withType(type)));
+    const create = (types: string[], apis: string[]) =>
+      registry.clients.create({ metadata: { ...serviceMetadata(), authorization_details_types: types }, apis });
+    expect(await create(['nobody-has-it'], [])).toMatchObject({ field: 'authorization_details_types' });
+    expect(await create([type.type], [other])).toMatchObject({ field: 'authorization_details_types' });
+    accepted(await create([type.type], [api.identifier]));
   });
 });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
 import type { Api } from '../../../src/clients/index.ts';
+import { askForCodes, createDeviceClient, DEVICE_CODE_GRANT, enterCode } from '../../harness/devices.ts';
 import {
   createServiceClient,
   createTestAccount,
@@ -170,6 +171,31 @@ describe('RFC 9396: authorization details', () => {
     const unregistered = await createServiceClient(server.domains, scope);
     const refused = await clientCredentials(server.issuer, unregistered, asking(payment(type)));
     expect(refused).toMatchObject({ status: 400, body: { error: 'invalid_authorization_details' } });
+  });
+
+  test('are asked for by a device, shown to whoever connects it, and in its token', async () => {
+    const { api, type } = await openBank();
+    const device = await createDeviceClient(server.domains, {
+      metadata: { authorization_details_types: [type], scope: 'openid' },
+    });
+    const codes = await askForCodes(server.issuer, device, asking(payment(type)));
+    const person = new Person();
+    const credentials = await createTestAccount(server.domains);
+    const confirmed = await person.submit(
+      await enterCode(server.issuer, person, codes.user_code),
+      { confirm: 'yes' },
+      '/device',
+    );
+    const { login, password } = credentials;
+    const page = await person.submit(confirmed, { login, password }, '/sign-in');
+    expect(page.html).toContain('123.50</strong>');
+    await person.submit(page, { decision: 'allow' }, '/consent');
+    const { body } = await post(`${server.issuer}/token`, device, {
+      grant_type: DEVICE_CODE_GRANT,
+      device_code: codes.device_code,
+      resource: api.identifier,
+    });
+    expect(body.authorization_details).toEqual([payment(type)]);
   });
 
   test('are advertised by their types', async () => {
