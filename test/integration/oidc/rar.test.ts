@@ -220,6 +220,10 @@ describe('authorization details are refused', () => {
   test('of a type that the client is not registered for, known here or not', async () => {
     const { type } = await openBank();
     const { client } = await openBank();
+    const registeredForNone = await createTestClient(server.domains);
+    expect(await refusal(registeredForNone, asking(payment(type)))).toMatchObject({
+      error: 'invalid_authorization_details',
+    });
     for (const each of [type, 'no-such-type', '__proto__', 'constructor']) {
       expect(await refusal(client, asking(payment(each)))).toMatchObject({ error: 'invalid_authorization_details' });
     }
