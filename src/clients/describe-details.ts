@@ -7,7 +7,7 @@ import {
 } from './details-schema.ts';
 
 /** What a field says: a text of its own, or something that a page has a word for in the person's language. */
-export type DetailValue = string | boolean | null;
+type DetailValue = string | boolean | null;
 
 /** A details object as a person is asked to allow it: nothing of it is left out. */
 export type DescribedDetail = {
