@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { decodeJwt } from 'jose';
-import type { Api } from '../../../src/clients/index.ts';
+import { type Api, TOKEN_EXCHANGE } from '../../../src/clients/index.ts';
 import { askForCodes, createDeviceClient, DEVICE_CODE_GRANT, enterCode } from '../../harness/devices.ts';
 import {
   createServiceClient,
@@ -275,6 +275,23 @@ describe('authorization details are refused', () => {
       expect(status).toBeGreaterThanOrEqual(400);
       expect(status).toBeLessThan(500);
     }
+  });
+
+  test('in a token exchange, which hands on what scopes say alone', async () => {
+    const { api, type } = await openBank();
+    const client = await createServiceClient(server.domains, api.scopes[0]?.scope ?? '', {
+      metadata: { grant_types: [TOKEN_EXCHANGE], authorization_details_types: [type] },
+    });
+    const { body } = await post(`${server.issuer}/token`, client, {
+      grant_type: TOKEN_EXCHANGE,
+      subject_token: 'x',
+      subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+      ...asking(payment(type)),
+    });
+    expect(body).toMatchObject({
+      error: 'invalid_authorization_details',
+      error_description: 'authorization_details is not for token exchange',
+    });
   });
 
   test('at another resource than the request names', async () => {
