@@ -14,7 +14,6 @@ import {
   MAX_DETAILS,
   MAX_DETAILS_CHARACTERS,
   type RegisteredClient,
-  TOKEN_EXCHANGE,
 } from '../clients/index.ts';
 import type { Callers } from './callers.ts';
 import { failClosed } from './faults.ts';
@@ -69,7 +68,6 @@ async function validateDetail(
     throw invalid(`wants at most ${MAX_DETAILS_CHARACTERS} characters`);
   }
   if ((requestedDetails(context) ?? []).length > MAX_DETAILS) throw invalid(`wants at most ${MAX_DETAILS} entries`);
-  if (params?.grant_type === TOKEN_EXCHANGE) throw invalid('is not for token exchange');
   const registered = client && (await failClosed(() => clients.find(client.clientId)));
   const api = registered && callableApis(registered, apis).find((candidate) => typeIn(candidate, detail) !== undefined);
   const type = api && typeIn(api, detail);
