@@ -4,6 +4,7 @@ import type { Audit } from '../audit/index.ts';
 import type { Clients } from '../clients/index.ts';
 import type { DeviceLimits } from '../limits/index.ts';
 import type { ArtifactKind, ArtifactPayload, ArtifactStore } from '../tokens/index.ts';
+import { lookUpOfRequest } from './client-look-up.ts';
 import { deviceCodeAdapter } from './device-codes.ts';
 import { endGrant, endGrantForReuse, endsWithGrant } from './end-grant.ts';
 import { failClosed } from './faults.ts';
@@ -123,7 +124,7 @@ function clientAdapter(clients: Pick<Clients, 'find'>): Adapter {
   return {
     find: (id) =>
       failClosed(async () => {
-        const client = await clients.find(id);
+        const client = await clients.find(id, lookUpOfRequest());
         return client && toProviderMetadata(client);
       }),
     upsert: refuse,

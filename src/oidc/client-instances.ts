@@ -2,6 +2,7 @@ import { errors, Provider } from 'oidc-provider';
 import { isMeantAsApiKey } from '../api-keys/index.ts';
 import type { DescribedClients, RegisteredClient } from '../clients/index.ts';
 import type { Callers } from './callers.ts';
+import { lookUpOfRequest } from './client-look-up.ts';
 import { failClosed } from './faults.ts';
 
 type Client = InstanceType<Provider['Client']>;
@@ -26,7 +27,7 @@ export function keepClientInstances(
 
   async function find(id: string): Promise<Client | undefined> {
     if (typeof id !== 'string' || (isMeantAsApiKey(id) && !isForApiKeys())) return undefined;
-    const registered = await failClosed(() => clients.find(id, { askedFrom: Provider.ctx?.ip }));
+    const registered = await failClosed(() => clients.find(id, lookUpOfRequest()));
     const isForDeveloper = registered === undefined && Provider.ctx?.oidc.route === 'authorization';
     const reason = isForDeveloper ? described?.reasonOf(id) : undefined;
     if (reason !== undefined) throw new errors.InvalidClient(`the document at the client_id ${reason}`);
