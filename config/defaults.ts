@@ -17,6 +17,8 @@ export const defaults = {
   CLAIMS_HOOK_ON_FAULT: 'refuse',
   // Off: it makes the server call whatever host a browser names.
   CLIENT_ID_METADATA_DOCUMENTS: 'false',
+  // Others ask more of every client, and refuse those that can't.
+  PROFILE: 'oauth2.1',
   REQUIRE_PUSHED_REQUESTS: 'false',
   // All that OAuth 2.1 leaves (RFC 9700, section 2.1.2): what comes in a URL leaks through histories, logs and referrers.
   RESPONSE_TYPES: 'code',

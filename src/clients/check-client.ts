@@ -18,6 +18,7 @@ import {
 } from './client-metadata-schema.ts';
 import { givenSecretFault } from './client-secret.ts';
 import { isOnDevice, originFault } from './client-uris.ts';
+import { profileFault, withProfile } from './profiles.ts';
 import { scopesIn } from './scopes.ts';
 
 const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
@@ -46,6 +47,9 @@ const rules: readonly Rule[] = [
     return other === undefined
       ? undefined
       : { field: 'response_types', reason: `${other} is none of ${RESPONSE_TYPES.join(', ')}` };
+  },
+  function profilesAreMet(metadata) {
+    return profileFault(metadata);
   },
   function responsesHaveTheirGrant({ response_types, grant_types }) {
     for (const [grant, words] of GRANTS_OF_RESPONSES) {
@@ -261,13 +265,13 @@ function withDefaults(
     given.token_endpoint_auth_method === 'none' &&
     redirectUris.length > 0 &&
     redirectUris.every(isOnDevice);
-  return {
+  return withProfile({
     ...(isNative ? { application_type: 'native' } : undefined),
     ...given,
     grant_types: grantTypes,
     response_types: [...new Set(given.response_types ?? (grantTypes.includes('authorization_code') ? ['code'] : []))],
     token_endpoint_auth_method: given.token_endpoint_auth_method ?? (isPublic ? 'none' : 'client_secret_basic'),
-  };
+  });
 }
 
 function refusalOf(error: z.ZodError): ClientRefusal {

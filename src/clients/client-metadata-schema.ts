@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { PROFILES } from '../config/index.ts';
 import { MAX_TTL_SECONDS } from './api.ts';
 import { subjectFault } from './certificate-subject.ts';
 import { calledUriFault, redirectUriFault, webUriFault } from './client-uris.ts';
@@ -146,6 +147,8 @@ export const clientMetadataSchema = z
     request_object_encryption_enc: text.optional(),
     require_signed_request_object: flag.optional(),
     require_pushed_authorization_requests: flag.optional(),
+    // Our own: what it is held to, by one word.
+    profile: z.enum(PROFILES, `wants one of ${PROFILES.join(', ')}`).optional(),
     // Our own: a confidential client may be let off PKCE (RFC 9700, section 2.1.1).
     require_pkce: flag.optional(),
     // Our own, too: its access tokens live as long as their API says, and no longer than this.

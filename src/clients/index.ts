@@ -25,5 +25,6 @@ export { type DescribedDetail, describeDetail } from './describe-details.ts';
 export { createDescribedClients, type DescribedClients } from './described-clients.ts';
 export type { AuthorizationDetail, DetailsType } from './details-schema.ts';
 export { detailFault, MAX_DETAILS, MAX_DETAILS_CHARACTERS } from './details-type.ts';
+export { DEFAULT_PROFILE, FAPI_ALGORITHMS, profileFault } from './profiles.ts';
 export type { RegistryAudit } from './registry-audit.ts';
 export { isOpenIdScope, OPENID_SCOPES, scopesIn } from './scopes.ts';

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { PROFILES } from './profiles.ts';
 import { RESPONSE_TYPES, toResponseType } from './response-types.ts';
 
 const KEY_BYTES = 32;
@@ -130,6 +131,7 @@ export const environmentSchema = z.object({
   CLAIMS_HOOK: text.transform((path) => resolve(path)).optional(),
   CLAIMS_HOOK_TIMEOUT_MS: integer(10, 5_000),
   CLAIMS_HOOK_ON_FAULT: z.enum(['refuse', 'ignore'], 'wants refuse or ignore'),
+  PROFILE: z.enum(PROFILES, `wants one of ${PROFILES.join(', ')}`),
   REQUIRE_PUSHED_REQUESTS: flag,
   RESPONSE_TYPES: responseTypes,
   TLS_CERT_FILE: text.optional(),

@@ -5,4 +5,5 @@
 export { CLOCK_TOLERANCE_SECONDS, type Clock, systemClock } from './clock.ts';
 export { SIGNING_ALGORITHMS } from './config-schema.ts';
 export { type Config, loadConfig } from './load-config.ts';
-export { RESPONSE_TYPES, type ResponseType, toResponseType } from './response-types.ts';
+export { PROFILES, type Profile } from './profiles.ts';
+export { RESPONSE_TYPES, toResponseType } from './response-types.ts';

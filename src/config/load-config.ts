@@ -4,6 +4,7 @@ import { defaults, developmentDefaults, productionDefaults } from '../../config/
 import { AppError } from '../errors.ts';
 import { type Environment, environmentSchema } from './config-schema.ts';
 import { type Fault, report } from './faults.ts';
+import type { Profile } from './profiles.ts';
 import type { ResponseType } from './response-types.ts';
 import { type Mtls, reportTlsFaults, type Tls, toMtls, toTls } from './tls-settings.ts';
 
@@ -37,6 +38,8 @@ export type Config = Readonly<{
   mtls: Mtls | undefined;
   /** What the server fetches from addresses that clients register. */
   outbound: Readonly<{ allowsHttp: boolean; privateRanges: readonly string[] }>;
+  /** What every client is held to, whatever its own profile. */
+  profile: Profile;
   /** Whether every authorization request has to be pushed (RFC 9126, section 5). */
   requiresPushedRequests: boolean;
   /** What authorization requests may ask for, of clients that are registered for it. */
@@ -209,6 +212,7 @@ function toConfig(values: Environment): Config {
       allowsHttp: values.NODE_ENV !== 'production',
       privateRanges: values.OUTBOUND_PRIVATE_RANGES,
     }),
+    profile: values.PROFILE,
     requiresPushedRequests: values.REQUIRE_PUSHED_REQUESTS,
     responseTypes: values.RESPONSE_TYPES,
     letsDescribedClientsIn: values.CLIENT_ID_METADATA_DOCUMENTS,

@@ -1,5 +1,4 @@
 import type { Configuration } from 'oidc-provider';
-import type { Config } from '../config/index.ts';
 
 type Features = NonNullable<Configuration['features']>;
 
@@ -8,17 +7,18 @@ type Features = NonNullable<Configuration['features']>;
  * value: `request_uri` names pushed requests alone, because fetching others' makes the server call what a browser names),
  * and answered in a signed response (JARM).
  */
-export function authorizationFeatures(
-  config: Pick<Config, 'requiresPushedRequests'>,
-): Pick<Features, 'pushedAuthorizationRequests' | 'requestObjects' | 'jwtResponseModes'> {
+export function authorizationFeatures(offers: {
+  requiresPushedRequests: boolean;
+  requiresSignedRequests: boolean;
+}): Pick<Features, 'pushedAuthorizationRequests' | 'requestObjects' | 'jwtResponseModes'> {
   return {
     pushedAuthorizationRequests: {
       enabled: true,
-      requirePushedAuthorizationRequests: config.requiresPushedRequests,
+      requirePushedAuthorizationRequests: offers.requiresPushedRequests,
       // It would let whoever has a client's secret choose where codes go.
       allowUnregisteredRedirectUris: false,
     },
-    requestObjects: { enabled: true },
+    requestObjects: { enabled: true, requireSignedRequestObject: offers.requiresSignedRequests },
     jwtResponseModes: { enabled: true },
   };
 }

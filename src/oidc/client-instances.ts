@@ -15,12 +15,16 @@ const ROUTES_FOR_API_KEYS: ReadonlySet<string> = new Set(['token', 'introspectio
  * that were used last, and validates the metadata of any other anew for each request: with a thousand clients in use that
  * took a tenth of the CPU of every request (docs/performance.md).
  *
- * @param described asked why there is no client where its id is the URL of a document: its developer sees nothing else
+ * @param options.holdTo throws what refuses a client that is registered, and says why
+ * @param options.described asked why there is no client where its id is the URL of a document: its developer sees nothing else
  */
 export function keepClientInstances(
   provider: Provider,
   clients: Pick<Callers, 'find'>,
-  described?: Pick<DescribedClients, 'reasonOf'>,
+  {
+    described,
+    holdTo,
+  }: { described: Pick<DescribedClients, 'reasonOf'> | undefined; holdTo(registered: RegisteredClient): void },
 ): void {
   const instances = new WeakMap<RegisteredClient, Promise<Client | undefined>>();
   const make = provider.Client.find.bind(provider.Client);
@@ -32,6 +36,7 @@ export function keepClientInstances(
     const reason = isForDeveloper ? described?.reasonOf(id) : undefined;
     if (reason !== undefined) throw new errors.InvalidClient(`the document at the client_id ${reason}`);
     if (registered === undefined) return make(id);
+    holdTo(registered);
     const kept = instances.get(registered);
     if (kept !== undefined) return kept;
     // It asks the registry once more, which can only know something newer by then. Who comes meanwhile waits for the same

@@ -1,6 +1,7 @@
 import { errors } from 'oidc-provider';
 import { type ClientMetadata, type MetadataValidator, TOKEN_EXCHANGE } from '../clients/index.ts';
 import { GrantProvider } from './grant-handlers.ts';
+import { serverProfileFault } from './profile-features.ts';
 import { toProviderMetadata } from './provider-client.ts';
 import { type ConfigurationInputs, type ProviderPages, providerConfiguration } from './provider-configuration.ts';
 
@@ -20,6 +21,8 @@ export function createMetadataValidator(inputs: () => Promise<ValidationInputs>)
         if (!metadata[member]?.startsWith('http:') || current.config.outbound.allowsHttp) continue;
         return { ok: false, reason: `${member}: wants https in production, where nothing else is called` };
       }
+      const unmet = serverProfileFault(current.config, metadata);
+      if (unmet !== undefined) return { ok: false, reason: unmet };
       // As they will come back from the database: without members that are undefined, and of plain objects alone.
       const stored = JSON.parse(JSON.stringify(metadata)) as ClientMetadata;
       const found = toProviderMetadata({ metadata: stored, allowedOrigins: [] });

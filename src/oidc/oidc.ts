@@ -33,6 +33,8 @@ import { createLivingJwtReader } from './living-jwt.ts';
 import type { ClientCertificates } from './mtls.ts';
 import { createOutboundFetch } from './outbound-fetch.ts';
 import { type IntrospectedToken, mayIntrospect } from './policies.ts';
+import { holdToServerProfile } from './profile-features.ts';
+import { refuseStaleProofs } from './proof-freshness.ts';
 import { type ProviderPages, providerConfiguration, routes } from './provider-configuration.ts';
 import { createProviderHandle } from './provider-handle.ts';
 import { answerWithSuccessor } from './refresh-rotation.ts';
@@ -117,7 +119,10 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     const provider = new GrantProvider(config.issuer, providerConfiguration(inputs));
     // `ownAddress` has made the forwarded headers our own words.
     provider.proxy = true;
-    keepClientInstances(provider, clients, dependencies.describedClients);
+    keepClientInstances(provider, clients, {
+      described: dependencies.describedClients,
+      holdTo: (registered) => holdToServerProfile(config, registered),
+    });
     compareSecretsByDigest(provider, clients);
     tellByQueue(provider, dependencies.keepLogoutNotice);
     if (contextualClaims !== undefined) addToIdTokens(provider, contextualClaims);
@@ -130,6 +135,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     provider.use(noteRevision(dependencies.revocations));
     provider.use(settleAudit);
     provider.use(noteOutcome);
+    provider.use(refuseStaleProofs(dependencies.clock));
     provider.use(hideUnofferedEncryption);
     provider.use(signIntrospection(provider, routes.introspection));
     provider.use(answerWithSuccessor);

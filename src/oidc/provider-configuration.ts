@@ -1,7 +1,7 @@
 import type { AdapterFactory, Configuration, JWK, KoaContextWithOIDC } from 'oidc-provider';
 import { type Account, type Accounts, toClaims } from '../accounts/index.ts';
 import { type Apis, OPENID_SCOPES } from '../clients/index.ts';
-import { CLOCK_TOLERANCE_SECONDS, type Config } from '../config/index.ts';
+import { CLOCK_TOLERANCE_SECONDS, type Config, systemClock } from '../config/index.ts';
 import type { SigningAlgorithm } from '../keys/index.ts';
 import { answerAlgorithms, answerFeatures } from './answer-formats.ts';
 import { boundedByApiKey } from './api-key-grant.ts';
@@ -31,6 +31,7 @@ import {
   mayRevoke,
   rotatesRefreshToken,
 } from './policies.ts';
+import { checkAssertion, codeSeconds, PROFILE, profileFeatures, serverOffers } from './profile-features.ts';
 import {
   ACCESS_TOKEN_TTL,
   ALLOWED_ORIGINS,
@@ -97,6 +98,8 @@ export const routes = {
 export function providerConfiguration(inputs: ConfigurationInputs): Configuration {
   const { config, accounts, apis, clients, consents, pages } = inputs;
   const { lifetimes } = config;
+  const offers = serverOffers(config);
+  const accepted = offers.algorithms(ACCEPTED_ALGORITHMS);
   return {
     adapter: inputs.adapter,
     jwks: { keys: [...inputs.signingKeys] },
@@ -105,28 +108,34 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     // The library reads these once: a new API makes a new provider (provider-handle.ts).
     scopes: [...new Set([...OPENID_SCOPES, ...apis.all().flatMap((api) => api.scopes.map(({ scope }) => scope))])],
     claims: { ...OPENID_SCOPE_CLAIMS, iss: null, sid: null },
-    responseTypes: [...config.responseTypes],
+    responseTypes: [...offers.responseTypes],
     subjectTypes: ['public', 'pairwise'],
     pairwiseIdentifier: (_context, accountId, client) =>
       pairwiseSubject(inputs.pairwiseSecret, client.sectorIdentifier, accountId),
     // What was looked at when the client was registered is not fetched again for each of its requests.
     sectorIdentifierUriValidate: () => inputs.isRegistering === true,
-    clientAuthMethods: [
+    clientAuthMethods: offers.authMethods([
       'client_secret_basic',
       'client_secret_post',
       'private_key_jwt',
       ...mtlsAuthMethods(config),
       'none',
-    ],
+    ]),
     enabledJWA: {
-      clientAuthSigningAlgValues: [...ACCEPTED_ALGORITHMS],
-      dPoPSigningAlgValues: [...ACCEPTED_ALGORITHMS],
-      ...answerAlgorithms(inputs.signingAlgorithms),
-      requestObjectSigningAlgValues: [...ACCEPTED_ALGORITHMS],
+      clientAuthSigningAlgValues: accepted,
+      dPoPSigningAlgValues: accepted,
+      ...answerAlgorithms(offers.algorithms(inputs.signingAlgorithms)),
+      requestObjectSigningAlgValues: accepted,
     },
-    clientDefaults: { grant_types: [], response_types: [], token_endpoint_auth_method: 'client_secret_basic' },
+    clientDefaults: {
+      grant_types: [],
+      response_types: [],
+      token_endpoint_auth_method: 'client_secret_basic',
+      ...offers.defaultAlgorithms,
+    },
+    assertJwtClientAuthClaimsAndHeader: checkAssertion(config, systemClock),
     extraClientMetadata: {
-      properties: [ACCESS_TOKEN_TTL, ALLOWED_ORIGINS, REQUIRE_PKCE, ...mtlsExtraMetadata(config)],
+      properties: [ACCESS_TOKEN_TTL, ALLOWED_ORIGINS, PROFILE, REQUIRE_PKCE, ...mtlsExtraMetadata(config)],
       validator: (_context, member, value) => refuseBoundTokens(config, member, value),
     },
     allowOmittingSingleRegisteredRedirectUri: false,
@@ -170,7 +179,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
           context,
           boundedByExchange(context, accessTokenSeconds(client, token, lifetimes.accessTokenSeconds)),
         ),
-      AuthorizationCode: lifetimes.authorizationCodeSeconds,
+      AuthorizationCode: (_context, _code, client) => codeSeconds(config, client),
       DeviceCode: lifetimes.deviceCodeSeconds,
       // It lives as long as refresh tokens may hang on it; then a person is asked again. Else it ends with the session.
       Grant: (_context, grant) =>
@@ -189,7 +198,8 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
       // has to bear one, at the token endpoint and at userinfo. Clients get it with a first refusal.
       dPoP: { enabled: true, nonceSecret: inputs.dpopNonceSecret, requireNonce: () => true, allowReplay: false },
       mTLS: mtlsFeature(config, inputs.clientCertificates),
-      ...authorizationFeatures(config),
+      ...authorizationFeatures(offers),
+      ...profileFeatures(config),
       ...answerFeatures,
       claimsParameter: { enabled: true },
       clientCredentials: { enabled: true },

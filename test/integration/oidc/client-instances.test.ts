@@ -27,7 +27,7 @@ function startProvider() {
       revokeByGrantId: refuse,
     }),
   });
-  keepClientInstances(provider, { find });
+  keepClientInstances(provider, { find }, { described: undefined, holdTo: () => undefined });
   const register = (id: string, clientName: string) =>
     registry.set(id, {
       id,

@@ -18,6 +18,7 @@ afterAll(() => server.close());
 const hybridClient = (responseTypes: string[] = ALL) =>
   createTestClient(server.domains, {
     metadata: {
+      profile: 'oidc-basic',
       response_types: responseTypes,
       grant_types: [
         ...(responseTypes.some((type) => type.includes('code')) ? ['authorization_code', 'refresh_token'] : []),
@@ -146,6 +147,7 @@ test('nothing but code is offered unless the operator says so, whatever a client
     const refused = await plain.domains.clients.create({
       metadata: {
         client_id: 'implicit-app',
+        profile: 'oidc-basic',
         redirect_uris: ['https://app.example.com/callback'],
         grant_types: ['implicit'],
         response_types: ['id_token'],

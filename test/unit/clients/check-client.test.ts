@@ -158,7 +158,7 @@ describe('a client is refused, with the member and the reason, when', () => {
     ],
     [
       'an ID token is to come by redirect without its grant',
-      { ...callback, response_types: ['code', 'code id_token'] },
+      { ...callback, profile: 'oidc-basic', response_types: ['code', 'code id_token'] },
       'response_types',
       /code id_token wants implicit among grant_types/,
     ],

@@ -146,6 +146,7 @@ describe('a bad value stops the start with a line that names the setting and wha
     ['RESPONSE_TYPES', 'id_token', 'wants code and any of'],
     ['RESPONSE_TYPES', 'code,code id_token,id_token code', 'wants code and any of'],
     ['REQUIRE_PUSHED_REQUESTS', 'perhaps', 'wants true or false'],
+    ['PROFILE', 'fapi', 'wants one of oauth2.1, oidc-basic'],
   ])('%s=%s', (name, value, want) => {
     const faults = faultsOf({ [name]: value });
     expect(faults).toEqual([expect.stringMatching(new RegExp(`^${name} ${want.replace(/[.]/g, '\\.')}`))]);
