@@ -7,15 +7,17 @@ const BEARER = /^Bearer +([A-Za-z0-9\-._~+/]+=*) *$/i;
  * @param request of node:http
  * @param readToken as `createTokenReader` makes it
  * @param wanted `scope` that the token must have, and `orRole`, which does as well; empty: any good token will do
+ * @param metadataUrl where this API is described (RFC 9728): each challenge names it, where there is one
  * @param address that the request comes from, as the framework knows it
  * @returns `{ claims }` of the token, or how the request is refused: `{ status, error?, headers }`
  */
-export async function authorize(request, readToken, { scope, orRole }, address) {
+export async function authorize(request, readToken, { scope, orRole }, { metadataUrl, address }) {
+  const refuse = (status, error, wanted) => refusal(status, { error, scope: wanted, resource_metadata: metadataUrl });
   const headers = request.headersDistinct.authorization ?? [];
-  if (headers.length > 1) return refusal(400, 'invalid_request');
+  if (headers.length > 1) return refuse(400, 'invalid_request');
   const [header = ''] = headers;
   // No error where no token came: whoever asks may not know yet that one is wanted.
-  if (!/^Bearer\b/i.test(header)) return { status: 401, headers: { 'WWW-Authenticate': 'Bearer' } };
+  if (!/^Bearer\b/i.test(header)) return refuse(401);
   const token = BEARER.exec(header)?.[1];
   let claims;
   try {
@@ -25,14 +27,16 @@ export async function authorize(request, readToken, { scope, orRole }, address) 
     console.error('the issuer could not be asked:', error);
     return { status: 503, error: 'temporarily_unavailable', headers: { 'Retry-After': '5' } };
   }
-  if (claims === undefined) return refusal(401, 'invalid_token');
+  if (claims === undefined) return refuse(401, 'invalid_token');
   const hasScope = scope === undefined || (claims.scope ?? '').split(' ').includes(scope);
   if (!hasScope && !(claims.roles ?? []).includes(orRole)) {
-    return refusal(403, 'insufficient_scope', `, scope="${scope}"`);
+    return refuse(403, 'insufficient_scope', scope);
   }
   return { claims };
 }
 
-function refusal(status, error, parameters = '') {
-  return { status, error, headers: { 'WWW-Authenticate': `Bearer error="${error}"${parameters}` } };
+function refusal(status, parameters) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== undefined);
+  const challenge = `Bearer ${given.map(([name, value]) => `${name}="${value}"`).join(', ')}`.trim();
+  return { status, error: parameters.error, headers: { 'WWW-Authenticate': challenge } };
 }

@@ -1,16 +1,21 @@
 import express from 'express';
 import { createTokenReader } from './access-tokens.js';
 import { authorize } from './bearer.js';
+import { describeResource } from './resource-metadata.js';
 import { readSettings } from './settings.js';
 
 const settings = readSettings();
 const readToken = createTokenReader(settings);
+const resource = describeResource(settings);
 
 /** Lets requests pass that bear a token for this API, with what is wanted of it. */
 const requireToken =
   (wanted = {}) =>
   async (request, response, next) => {
-    const { claims, status, error, headers } = await authorize(request, readToken, wanted, request.ip);
+    const { claims, status, error, headers } = await authorize(request, readToken, wanted, {
+      metadataUrl: resource?.url,
+      address: request.ip,
+    });
     if (claims === undefined) return response.status(status).set(headers).json({ error });
     request.token = claims;
     next();
@@ -18,6 +23,8 @@ const requireToken =
 
 const app = express();
 app.disable('x-powered-by');
+
+if (resource !== undefined) app.get(resource.path, (_request, response) => response.json(resource.document));
 
 app.get('/profile', requireToken(), (request, response) => {
   const { sub, client_id, scope } = request.token;

@@ -6,18 +6,26 @@ from authlib.oauth2.rfc6750 import InsufficientScopeError, InvalidTokenError
 from flask import Flask, abort, make_response
 
 from access_tokens import AccessTokenValidator
+from resource_metadata import serve_resource_metadata
 from settings import Settings
 
 
 class BearerProtector(ResourceProtector):
+    def __init__(self, metadata_url: str | None):
+        super().__init__()
+        self._metadata_url = metadata_url
+
     def raise_error_response(self, error):
         # Whoever sends no token is told no error, only what is wanted.
-        challenge, body = "Bearer", {}
+        parameters, body = {}, {}
         if isinstance(error, (InvalidTokenError, InsufficientScopeError)):
-            challenge = f'Bearer error="{error.error}", error_description="{error.description}"'
+            parameters = {"error": error.error, "error_description": error.description}
             body = {"error": error.error}
+        if self._metadata_url:
+            parameters["resource_metadata"] = self._metadata_url
+        challenge = "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())
         response = make_response(body, error.status_code)
-        response.headers["WWW-Authenticate"] = challenge
+        response.headers["WWW-Authenticate"] = challenge.strip()
         abort(response)
 
 
@@ -34,6 +42,6 @@ def protect(app: Flask, settings: Settings) -> BearerProtector:
         app.logger.error("the issuer could not be asked: %s", fault)
         return {"error": "temporarily_unavailable"}, 503, {"Retry-After": "1"}
 
-    protector = BearerProtector()
+    protector = BearerProtector(serve_resource_metadata(app, settings))
     protector.register_token_validator(AccessTokenValidator(settings))
     return protector

@@ -2,16 +2,21 @@ import Router from '@koa/router';
 import Koa from 'koa';
 import { createTokenReader } from './access-tokens.js';
 import { authorize } from './bearer.js';
+import { describeResource } from './resource-metadata.js';
 import { readSettings } from './settings.js';
 
 const settings = readSettings();
 const readToken = createTokenReader(settings);
+const resource = describeResource(settings);
 
 /** Lets requests pass that bear a token for this API, with what is wanted of it. */
 const requireToken =
   (wanted = {}) =>
   async (context, next) => {
-    const { claims, status, error, headers } = await authorize(context.req, readToken, wanted, context.ip);
+    const { claims, status, error, headers } = await authorize(context.req, readToken, wanted, {
+      metadataUrl: resource?.url,
+      address: context.ip,
+    });
     if (claims !== undefined) {
       context.state.token = claims;
       return next();
@@ -22,6 +27,12 @@ const requireToken =
   };
 
 const router = new Router();
+
+if (resource !== undefined) {
+  router.get(resource.path, (context) => {
+    context.body = resource.document;
+  });
+}
 
 router.get('/profile', requireToken(), (context) => {
   const { sub, client_id, scope } = context.state.token;

@@ -16,7 +16,10 @@ if (issuer.protocol !== 'https:' && !isOnThisMachine) {
 
 /** The three as they are registered, and where each is called. A token is for one of them alone. */
 export const services = {
-  gateway: { audience: 'urn:shop:gateway', url: process.env.GATEWAY_URL ?? 'http://localhost:4000' },
+  gateway: {
+    audience: process.env.GATEWAY_AUDIENCE ?? 'urn:shop:gateway',
+    url: process.env.GATEWAY_URL ?? 'http://localhost:4000',
+  },
   orders: { audience: 'urn:shop:orders', url: process.env.ORDERS_URL ?? 'http://localhost:4001' },
   stock: { audience: 'urn:shop:stock', url: process.env.STOCK_URL ?? 'http://localhost:4002' },
 };

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Api, ApiPatch, ApiScope, Apis, DetailsType, NewApi } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
-import { type Answer, printAnswer, toLines, toTable } from './answer.ts';
+import { type Answer, isJsonWanted, printAnswer, toLines, toTable } from './answer.ts';
 import { addCommandGroup } from './command-group.ts';
 import { withDomains, withKeys } from './open-domains.ts';
 import { repeatable, wholeNumber, words } from './option-values.ts';
@@ -26,6 +26,10 @@ const SCOPES = '--scope <scopes>';
 const SCOPES_MEAN = 'its scopes, in one argument: "orders:read orders:write"';
 const FORMAT = '--format <format>';
 const FORMAT_MEANS = 'of its access tokens: jwt or opaque';
+
+/** RFC 9728, sections 1.2 and 3: clients find it by the identifier. */
+const NOWHERE_TO_SERVE =
+  'note: clients can find this only where the identifier of the API is an https URL: one with another identifier has no place to serve it at';
 
 export function addApiCommands(program: Command): void {
   const api = addCommandGroup(program, 'api', 'the APIs (resource servers) that tokens are for');
@@ -113,6 +117,8 @@ export function addApiCommands(program: Command): void {
       const json = await withDomains(async ({ apis }, config) => {
         return toResourceMetadata(await find(apis, identifier), config.issuer);
       });
+      const isFound = URL.parse(identifier)?.protocol === 'https:';
+      if (!isFound && !isJsonWanted(command)) process.stderr.write(`${NOWHERE_TO_SERVE}\n`);
       printAnswer(command, { json, text: JSON.stringify(json, null, 2) });
     });
 }

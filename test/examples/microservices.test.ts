@@ -116,6 +116,30 @@ test('people who call at the same time are not taken for one another', async () 
   }
 });
 
+describe('a gateway whose identifier is a URL', () => {
+  const audience = 'https://shop.example.com/api';
+  const path = '/.well-known/oauth-protected-resource/api';
+
+  test('describes itself, and says where in its challenges (RFC 9728)', async () => {
+    const program = await startOne('gateway', { GATEWAY_AUDIENCE: audience }, clients.gateway);
+    try {
+      const described = await fetch(`${program.address}${path}`);
+      expect(await described.json()).toEqual({
+        resource: audience,
+        authorization_servers: [server.issuer],
+        bearer_methods_supported: ['header'],
+      });
+      const refused = await fetch(`${program.address}/orders`);
+      expect(refused.status).toBe(401);
+      expect(refused.headers.get('www-authenticate')).toBe(
+        `Bearer resource_metadata="https://shop.example.com${path}"`,
+      );
+    } finally {
+      await program.stop();
+    }
+  });
+});
+
 describe('a token that was stolen', () => {
   const DOORS = [
     { service: 'gateway', path: '/orders' },

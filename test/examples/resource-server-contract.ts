@@ -9,6 +9,25 @@ import { ADMIN_SCOPE, type ProtectedApi, READ_SCOPE, startProtectedApi } from '.
 /** Downloads, and a Java program that is compiled on a busy machine. */
 const INSTALL_LIMIT_MS = 600_000;
 const TEST_LIMIT_MS = 120_000;
+const METADATA_PATH = '/.well-known/oauth-protected-resource';
+/** IANA's registry "OAuth Protected Resource Metadata" (RFC 9728, section 8.1). */
+const REGISTERED_RESOURCE_METADATA: ReadonlySet<string> = new Set([
+  'resource',
+  'authorization_servers',
+  'jwks_uri',
+  'scopes_supported',
+  'bearer_methods_supported',
+  'resource_signing_alg_values_supported',
+  'resource_name',
+  'resource_documentation',
+  'resource_policy_uri',
+  'resource_tos_uri',
+  'tls_client_certificate_bound_access_tokens',
+  'authorization_details_types_supported',
+  'dpop_signing_alg_values_supported',
+  'dpop_bound_access_tokens_required',
+  'signed_metadata',
+]);
 /** Of the first start: the longest that an answer may be held. */
 const LONG_CACHE_SECONDS = 30;
 /** Of the second start. */
@@ -40,6 +59,8 @@ const PATIENCE_MS = 5_000;
  * - What has the form of a JWT is verified by the issuer's keys, everything else is introspected: of an API key (`tsk_…`) with
  *   the address that it was sent from, as `ip_address`. Answers, negative ones too, are held for
  *   `INTROSPECTION_CACHE_SECONDS` (1 to 30, else it doesn't start), never beyond the token's `exp`.
+ * - Where `AUDIENCE` is an https URL without a path, `GET /.well-known/oauth-protected-resource` describes the API (RFC 9728),
+ *   and each challenge names the address of that.
  * - Where the issuer can't be asked, or doesn't answer within seconds, the answer is of the 500s: no verdict.
  */
 export function resourceServerContract(example: Example): void {
@@ -92,6 +113,35 @@ export function resourceServerContract(example: Example): void {
           );
         },
         TEST_LIMIT_MS,
+      );
+    });
+
+    describe('with an identifier that is a URL', () => {
+      const audience = 'https://notes.example.com';
+      beforeAll(async () => {
+        program = await start({ AUDIENCE: audience });
+      }, TEST_LIMIT_MS);
+      afterAll(() => program?.stop());
+
+      test('the API is described where RFC 9728, section 3 wants it, by registered members alone', async () => {
+        const { status, body } = await call(program.address, METADATA_PATH, {});
+        expect({ status, body }).toMatchObject({
+          status: 200,
+          body: { resource: audience, authorization_servers: [api.issuer], bearer_methods_supported: ['header'] },
+        });
+        const unknown = Object.keys(body as object).filter((name) => !REGISTERED_RESOURCE_METADATA.has(name));
+        expect(unknown).toEqual([]);
+      });
+
+      test.each([undefined, 'nobody-ever-issued-this'])(
+        'a challenge says where (RFC 9728, section 5.1): token %s',
+        async (token) => {
+          const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+          const { status, headers: answered } = await rawRequest(program.address, { path: '/profile', headers });
+          expect(status).toBe(401);
+          const [, url = ''] = /[ ,]resource_metadata="([^"]*)"/.exec(String(answered['www-authenticate'])) ?? [];
+          expect(URL.parse(url)?.pathname).toBe(METADATA_PATH);
+        },
       );
     });
 

@@ -23,7 +23,10 @@ describe('examples', () => {
     expect(locks.filter((path) => read(path).includes('"resolved"'))).toEqual([]);
   });
 
-  test.each(['access-tokens.js', 'bearer.js', 'settings.js'])('Express and Koa have the same %s', (file) => {
-    expect(read(`examples/koa/${file}`)).toBe(read(`examples/express/${file}`));
-  });
+  test.each(['access-tokens.js', 'bearer.js', 'resource-metadata.js', 'settings.js'])(
+    'Express and Koa have the same %s',
+    (file) => {
+      expect(read(`examples/koa/${file}`)).toBe(read(`examples/express/${file}`));
+    },
+  );
 });

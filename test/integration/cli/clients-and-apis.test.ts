@@ -89,6 +89,10 @@ test('an API is created, shown, changed, listed, described for its clients and d
     resource_name: 'Orders',
   });
 
+  const { stdout, stderr } = await tessera.run(['api', 'metadata', api]);
+  expect(JSON.parse(stdout)).toMatchObject({ resource: api });
+  expect(stderr).toContain('only where the identifier of the API is an https URL');
+
   expect(await tessera.json(['api', 'delete', api])).toEqual({ identifier: api, deleted: true });
   expect(await tessera.run(['api', 'show', api, '--json'])).toEqual({
     exitCode: 1,
