@@ -51,8 +51,8 @@ export function codeSeconds(config: Pick<Config, 'profile' | 'lifetimes'>, clien
 }
 
 /**
- * Checks an assertion by which a client authenticates, beyond what the library does: it speaks for the client itself (RFC 7523,
- * section 3), and where FAPI holds it is for this very issuer, as one text, by an algorithm of section 5.4.1.
+ * Checks an assertion by which a client authenticates, beyond what the library does: it comes from no time ahead, and where FAPI
+ * holds it is for this very issuer, as one text, by an algorithm of FAPI 2.0 Security Profile, section 5.4.1.
  */
 export function checkAssertion(config: Pick<Config, 'profile'>, clock: Clock) {
   return async (
@@ -61,9 +61,6 @@ export function checkAssertion(config: Pick<Config, 'profile'>, clock: Clock) {
     header: Record<string, unknown>,
     client: Client,
   ): Promise<void> => {
-    if (claims.sub !== client.clientId) {
-      throw new errors.InvalidClientAuth('sub (JWT subject) must be the client_id');
-    }
     // The library looks at `nbf` alone.
     if (typeof claims.iat === 'number' && claims.iat > clock() / 1_000 + MOST_SECONDS_AHEAD) {
       throw new errors.InvalidClientAuth('iat (JWT issued at) is too far in the future');
