@@ -8,7 +8,7 @@ import type { createOutboundFetch } from './outbound-fetch.ts';
 
 /** A client that is to hear that a session has ended in which it took part. */
 const logoutNoticeSchema = z.object({ clientId: z.string(), accountId: z.string(), sid: z.string().optional() });
-export type LogoutNotice = z.infer<typeof logoutNoticeSchema>;
+type LogoutNotice = z.infer<typeof logoutNoticeSchema>;
 
 /** Keeps a notice until it was delivered. @throws the database's own error */
 export type KeepNotice = (notice: LogoutNotice) => Promise<void>;

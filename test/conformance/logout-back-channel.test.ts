@@ -101,13 +101,9 @@ describe('OIDC Back-Channel Logout 1.0', () => {
     expect(await isSignedIn(elsewhere, client)).toBe(true);
   });
 
-  test.each(['ES256', 'PS256'])(
+  test.each(['RS256', 'ES256'])(
     'section 2.6: the token is signed as the client’s ID tokens are, by %s',
     async (alg) => {
-      const { id_token_signing_alg_values_supported: offered } = (await (
-        await fetch(`${server.issuer}/.well-known/openid-configuration`)
-      ).json()) as { id_token_signing_alg_values_supported: string[] };
-      if (!offered.includes(alg)) return;
       const client = await app({ id_token_signed_response_alg: alg });
       const person = new Person();
       await signInForTokens(server.issuer, client, await createTestAccount(server.domains), { person });

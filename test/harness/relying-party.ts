@@ -4,7 +4,7 @@ import { createRemoteJWKSet, type JWTPayload, jwtVerify, type ProtectedHeaderPar
 import { until } from './until.ts';
 
 /** What is read of a logout token once its signature, issuer, audience, type and times are right. */
-export type HeardLogout = { header: ProtectedHeaderParameters; claims: JWTPayload; path: string };
+type HeardLogout = { header: ProtectedHeaderParameters; claims: JWTPayload; path: string };
 
 /** An app's server that hears of sign-outs and checks what it hears (OpenID Connect Back-Channel Logout 1.0, section 2.6). */
 export type RelyingParty = {

@@ -90,6 +90,16 @@ describe('metrics', () => {
     ]);
   });
 
+  test('jobs are counted by queue and outcome, as they were told last', async () => {
+    const letters = { done: 1, given_up: 0 };
+    metrics.watchJobs(() => new Map([['letters', letters]]));
+    letters.given_up = 2;
+    expect(await series('tessera_jobs_total')).toEqual([
+      'tessera_jobs_total{queue="letters",outcome="done"} 1',
+      'tessera_jobs_total{queue="letters",outcome="given_up"} 2',
+    ]);
+  });
+
   test('what the token store asked the database, and what its cache spared it, are read when the metrics are', async () => {
     let counts = { statements: { 'artifacts-tokens': 2, 'artifacts-upsert': 5 }, cache: { hits: 90, misses: 10 } };
     metrics.watchArtifacts(() => counts);
