@@ -127,6 +127,8 @@ export const auditEventSchema = z.discriminatedUnion('type', [
     reason: z.enum(['logout', 'operator_request']),
   }),
   event('client.created', { clientId }),
+  /** It registered itself (RFC 7591). */
+  event('client.registered', { clientId }),
   event('client.updated', { clientId }),
   event('client.deleted', { clientId }),
   event('client.secret_rotated', { clientId }),

@@ -21,10 +21,10 @@ import { isOnDevice, originFault } from './client-uris.ts';
 import { profileFault, withProfile } from './profiles.ts';
 import { scopesIn } from './scopes.ts';
 
-const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code';
-const CIBA = 'urn:openid:params:grant-type:ciba';
+export const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code';
+export const CIBA_GRANT = 'urn:openid:params:grant-type:ciba';
 /** Grants in which a person takes part: only they lead to a refresh token. */
-const GRANTS_WITH_A_PERSON = ['authorization_code', DEVICE_CODE, CIBA];
+const GRANTS_WITH_A_PERSON = ['authorization_code', DEVICE_GRANT, CIBA_GRANT];
 
 /** OpenID Connect Dynamic Client Registration 1.0, section 2: which grant each word of a response type belongs to. */
 const GRANTS_OF_RESPONSES: readonly (readonly [grant: string, words: readonly string[]])[] = [

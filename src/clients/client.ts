@@ -23,6 +23,8 @@ export type RegisteredClient = Readonly<{
   allowedOrigins: readonly string[];
   isDemo: boolean;
   origin: ClientOrigin;
+  /** Of one that registered itself: what it was allowed, and whether it was ever used. */
+  registration?: Readonly<{ policies: readonly string[]; isUsed: boolean }> | undefined;
   /** Whether a secret is live. */
   hasSecret: boolean;
   createdAt: Date;
@@ -39,6 +41,8 @@ export type NewClient = {
   isDemo?: boolean | undefined;
   /** A secret that is brought along, for a client that moves here from elsewhere; left out: one is generated. */
   secret?: string | undefined;
+  /** It registers itself, by these policies, unless so many did already. */
+  selfRegistered?: Readonly<{ policies: readonly string[]; atMost: number }> | undefined;
 };
 
 /** A JSON merge patch (RFC 7396): null takes a member away, what is not named stays. */
@@ -58,7 +62,7 @@ export type ClientPatch = {
 /** `reason` is one line for the person who asked; `field` names the member at fault, where it is one. */
 export type ClientRefusal = {
   ok: false;
-  code: 'conflict' | 'invalid_metadata' | 'not_found';
+  code: 'conflict' | 'invalid_metadata' | 'not_found' | 'too_many';
   reason: string;
   field?: string | undefined;
 };

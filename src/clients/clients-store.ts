@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import { takeAdvisoryLock } from '../database/index.ts';
 import type { ClientDraft, RegisteredClient } from './client.ts';
 import type { ClientMetadata } from './client-metadata-schema.ts';
 
@@ -16,6 +17,9 @@ type ClientRow = {
   allowed_origins: string[];
   roles: string[];
   is_demo: boolean;
+  origin: 'operator' | 'dynamic';
+  registration_policies: string[];
+  used_at: Date | null;
   revision: number;
   created_at: Date;
   updated_at: Date;
@@ -41,11 +45,22 @@ export async function listClients(
   return (await query).map(toStoredClient);
 }
 
-/** @returns whether the id was free */
-export async function insertClient(trx: Knex, draft: ClientDraft, at: Date): Promise<boolean> {
+/** @param registrationPolicies of one that registers itself. @returns whether the id was free */
+export async function insertClient(
+  trx: Knex,
+  draft: ClientDraft,
+  at: Date,
+  registrationPolicies?: readonly string[],
+): Promise<boolean> {
   const id = draft.metadata.client_id;
   const inserted = await trx('clients')
-    .insert({ id, is_demo: draft.isDemo, created_at: at, ...changingColumns(draft, at) })
+    .insert({
+      id,
+      is_demo: draft.isDemo,
+      created_at: at,
+      ...(registrationPolicies && { origin: 'dynamic', registration_policies: [...registrationPolicies] }),
+      ...changingColumns(draft, at),
+    })
     .onConflict('id')
     .ignore()
     .returning('id');
@@ -76,6 +91,35 @@ export async function touchClient(trx: Knex, id: string, at: Date): Promise<bool
 /** Takes its secrets and what it is registered for along. @returns false when there is none */
 export async function removeClient(trx: Knex, id: string): Promise<boolean> {
   return (await trx('clients').where({ id }).delete()) > 0;
+}
+
+/** How many have registered themselves. Whoever adds one waits until the transaction ends, so that none is overlooked. */
+export async function countSelfRegistered(trx: Knex): Promise<number> {
+  await takeAdvisoryLock(trx, 'selfRegistrations');
+  const [row] = await trx('clients').where({ origin: 'dynamic' }).count<{ count: string }[]>({ count: '*' });
+  return Number(row?.count ?? 0);
+}
+
+/** @returns the ids of those that registered themselves before that moment and were never used, the oldest first */
+export async function unusedClientIds(db: Knex, before: Date, limit: number): Promise<string[]> {
+  const rows = await db<ClientRow>('clients')
+    .where({ origin: 'dynamic', used_at: null })
+    .where('created_at', '<', before)
+    .orderBy('created_at')
+    .limit(limit)
+    .select('id');
+  return rows.map((row) => row.id);
+}
+
+/** Keeps one that registered itself and was never used from being used until the transaction ends. @returns false when there is none */
+export async function holdUnused(trx: Knex, id: string): Promise<boolean> {
+  const held = await trx('clients').where({ id, origin: 'dynamic', used_at: null }).forUpdate().select('id');
+  return held.length > 0;
+}
+
+/** @returns whether it was the first use */
+export async function markUsed(trx: Knex, id: string, at: Date): Promise<boolean> {
+  return (await trx('clients').where({ id, origin: 'dynamic', used_at: null }).update({ used_at: at })) > 0;
 }
 
 /** The current secret becomes the previous one, and the previous one is gone. The client's row must be locked. */
@@ -115,18 +159,20 @@ export async function clientsNamingApi(db: Knex, identifier: string): Promise<st
   return rows.map((row: { client_id: string }) => row.client_id);
 }
 
-/** @returns the ids of the clients that have registered at least one of the scopes */
+/** @returns the ids of the clients that have registered at least one of the scopes, but for those that registered themselves */
 export async function clientsWithAnyScope(db: Knex, scopes: readonly string[]): Promise<string[]> {
   const rows = await db<ClientRow>('clients')
+    .where({ origin: 'operator' })
     .whereRaw(`string_to_array(metadata->>'scope', ' ') && ?::text[]`, [[...scopes]])
     .orderByRaw('id collate "C"')
     .select('id');
   return rows.map((row) => row.id);
 }
 
-/** @returns the ids of the clients that have registered at least one of the types of authorization details */
+/** The same for types of authorization details. */
 export async function clientsWithAnyDetailsType(db: Knex, types: readonly string[]): Promise<string[]> {
   const rows = await db<ClientRow>('clients')
+    .where({ origin: 'operator' })
     .whereRaw(`metadata->'authorization_details_types' \\?| ?::text[]`, [[...types]])
     .orderByRaw('id collate "C"')
     .select('id');
@@ -174,7 +220,10 @@ function toStoredClient(row: ClientRow): StoredClient {
     mayIntrospectAny: row.may_introspect_any,
     allowedOrigins: row.allowed_origins,
     isDemo: row.is_demo,
-    origin: 'operator',
+    origin: row.origin,
+    ...(row.origin === 'dynamic' && {
+      registration: { policies: row.registration_policies, isUsed: row.used_at !== null },
+    }),
     hasSecret: row.secret_digests.length > 0,
     createdAt: row.created_at,
     updatedAt: row.updated_at,

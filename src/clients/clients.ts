@@ -1,4 +1,5 @@
 import type { Knex } from 'knex';
+import type { AuditContext } from '../audit/index.ts';
 import type { Clock } from '../config/index.ts';
 import { announceChange, type ChangeFeed, createChangeCache } from '../database/index.ts';
 import { AppError } from '../errors.ts';
@@ -18,15 +19,19 @@ import {
 import { isClientId } from './client-metadata-schema.ts';
 import { generateSecret, matchesAnyDigest, secretDigest } from './client-secret.ts';
 import {
+  countSelfRegistered,
   findClient,
+  holdUnused,
   insertClient,
   listClients,
+  markUsed,
   pushSecretDigest,
   removeClient,
   removeSecretDigests,
   replaceClient,
   type StoredClient,
   touchClient,
+  unusedClientIds,
 } from './clients-store.ts';
 import type { ClientAction, ClientChange, RegistryAudit } from './registry-audit.ts';
 import { isOpenIdScope, scopesIn } from './scopes.ts';
@@ -46,18 +51,29 @@ export type ClientLookUp = {
   isHolder?: boolean | undefined;
 };
 
-/** The registry of clients. A refusal is returned, with its reason; a database that is away throws. */
+/** The registry of clients. `by`: who changes it, where it is not whoever uses these domains. A refusal is returned, with its reason; a database that is away throws. */
 export type Clients = Readonly<{
   /** Of several at once with one id, one wins and the others get `conflict`. */
-  create(input: NewClient): Promise<Changed | ClientRefusal>;
+  create(input: NewClient, by?: AuditContext): Promise<Changed | ClientRefusal>;
   /** From memory where possible: at most 750 ms old, and dropped at once by the change feed. */
   find(id: string, lookUp?: ClientLookUp): Promise<RegisteredClient | undefined>;
   /** In the order of their ids; everything after the id `after`, `limit` of them at the most. */
   list(page?: { limit?: number | undefined; after?: string | undefined }): Promise<RegisteredClient[]>;
   /** A client that turns from one without to one with a secret gets one; the other way round, its secrets are gone. */
-  update(id: string, patch: ClientPatch): Promise<Changed | ClientRefusal>;
+  update(id: string, patch: ClientPatch, by?: AuditContext): Promise<Changed | ClientRefusal>;
   /** Takes its secrets along, and its right to introspect the tokens of the APIs that named it. */
-  delete(id: string): Promise<{ ok: true; formerIntrospectionApis: string[] } | ClientRefusal>;
+  delete(
+    id: string,
+    options?: {
+      by?: AuditContext | undefined;
+      /** Only where it registered itself and was never used; else `not_found`. */
+      isUnused?: boolean | undefined;
+    },
+  ): Promise<{ ok: true; formerIntrospectionApis: string[] } | ClientRefusal>;
+  /** Remembers that one that registered itself is in use. */
+  noteUse(id: string): Promise<void>;
+  /** The ids of those that registered themselves before that moment and were never used, the oldest first. */
+  listUnused(page: { before: Date; limit: number }): Promise<string[]>;
   /** The new secret and the one before it are live; an older one is dead. Rotating twice ends a secret that leaked. */
   rotateSecret(id: string): Promise<{ ok: true; secret: string } | ClientRefusal>;
   /** Whether it is one of the client's live secrets; compared as digests, in constant time. */
@@ -88,23 +104,26 @@ export function createClients(dependencies: {
   });
   dependencies.changeFeed.subscribe('clients', (id) => cache.drop(id));
 
-  async function create(input: NewClient): Promise<Changed | ClientRefusal> {
+  async function create(input: NewClient, by?: AuditContext): Promise<Changed | ClientRefusal> {
     const checked = checkNewClient(input);
     if (!checked.ok) return checked;
     const { draft } = checked;
     const refused = (await registryRefusal(knex, draft)) ?? (await validatorRefusal(draft));
     if (refused !== undefined) return refused;
-    return change(draft.metadata.client_id, 'created', async (trx, alongside) => {
+    const { selfRegistered } = input;
+    const action = selfRegistered === undefined ? 'created' : 'registered';
+    return change({ clientId: draft.metadata.client_id, action, by }, async (trx, alongside) => {
       await lockRegistry(trx, 'shared');
+      if (selfRegistered !== undefined && (await countSelfRegistered(trx)) >= selfRegistered.atMost) return tooMany;
       const refusedNow = await registryRefusal(trx, draft);
       if (refusedNow !== undefined) return refusedNow;
-      if (!(await insertClient(trx, draft, now()))) return conflict(draft.metadata.client_id);
+      if (!(await insertClient(trx, draft, now(), selfRegistered?.policies))) return conflict(draft.metadata.client_id);
       alongside.push(...rolesSet(draft, []));
       return withSecret(trx, draft, input.secret);
     });
   }
 
-  async function update(id: string, patch: ClientPatch): Promise<Changed | ClientRefusal> {
+  async function update(id: string, patch: ClientPatch, by?: AuditContext): Promise<Changed | ClientRefusal> {
     if (!isClientId(id)) return notFound(id);
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
       const stored = await findClient(knex, id);
@@ -114,7 +133,7 @@ export function createClients(dependencies: {
       const { draft } = checked;
       const refused = (await registryRefusal(knex, draft)) ?? (await validatorRefusal(draft));
       if (refused !== undefined) return refused;
-      const result = await change(id, 'updated', async (trx, alongside) => {
+      const result = await change({ clientId: id, action: 'updated', by }, async (trx, alongside) => {
         await lockRegistry(trx, 'shared');
         const refusedNow = await registryRefusal(trx, draft);
         if (refusedNow !== undefined) return refusedNow;
@@ -128,10 +147,11 @@ export function createClients(dependencies: {
     throw new AppError({ code: 'conflict', message: `client ${id} is being changed by others: try again` });
   }
 
-  async function deleteClient(id: string) {
+  async function deleteClient(id: string, { by, isUnused = false }: Parameters<Clients['delete']>[1] = {}) {
     if (!isClientId(id)) return notFound(id);
-    return change(id, 'deleted', async (trx) => {
+    return change({ clientId: id, action: 'deleted', by }, async (trx) => {
       await lockRegistry(trx, 'exclusive');
+      if (isUnused && !(await holdUnused(trx, id))) return notFound(id);
       const formerIntrospectionApis = await removeIntrospectionClient(trx, id);
       if (!(await removeClient(trx, id))) return notFound(id);
       for (const identifier of formerIntrospectionApis) {
@@ -144,7 +164,7 @@ export function createClients(dependencies: {
 
   async function rotateSecret(id: string) {
     if (!isClientId(id)) return notFound(id);
-    return change(id, 'secret_rotated', async (trx) => {
+    return change({ clientId: id, action: 'secret_rotated' }, async (trx) => {
       if (!(await touchClient(trx, id, now()))) return notFound(id);
       const stored = await findClient(trx, id);
       if (stored === undefined) return notFound(id);
@@ -163,20 +183,19 @@ export function createClients(dependencies: {
    * together or not at all.
    */
   async function change<T extends { ok: true } | { ok: false }>(
-    clientId: string,
-    action: ClientAction,
+    { by, ...event }: { clientId: string; action: ClientAction; by?: AuditContext | undefined },
     work: (trx: Knex, alongside: ClientChange[]) => Promise<T>,
   ): Promise<T> {
     const result = await knex.transaction(async (trx) => {
       const alongside: ClientChange[] = [];
       const outcome = await work(trx, alongside);
       if (!outcome.ok) return outcome;
-      for (const event of [{ action, clientId }, ...alongside]) await audit.clientChanged(trx, event);
-      await announceChange(trx, 'clients', clientId);
+      for (const each of [event, ...alongside]) await audit.clientChanged(trx, each, by);
+      await announceChange(trx, 'clients', event.clientId);
       return outcome;
     });
     // The feed will say so too, but whoever changed it reads what they wrote at once.
-    cache.drop(clientId);
+    cache.drop(event.clientId);
     return result;
   }
 
@@ -209,6 +228,15 @@ export function createClients(dependencies: {
     update,
     delete: deleteClient,
     rotateSecret,
+    async noteUse(id: string) {
+      const client = (await lookUp(id))?.client;
+      if (client?.registration === undefined || client.registration.isUsed) return;
+      await knex.transaction(async (trx) => {
+        if (await markUsed(trx, id, now())) await announceChange(trx, 'clients', id);
+      });
+      cache.drop(id);
+    },
+    listUnused: ({ before, limit }: { before: Date; limit: number }) => unusedClientIds(knex, before, limit),
     async verifySecret(id: string, presented: string) {
       return matchesAnyDigest(presented, (await lookUp(id))?.secretDigests ?? []);
     },
@@ -253,6 +281,12 @@ async function readBack(trx: Knex, id: string): Promise<RegisteredClient> {
   if (stored === undefined) throw new AppError({ code: 'server_error', message: `client ${id} has vanished` });
   return stored.client;
 }
+
+const tooMany: ClientRefusal = {
+  ok: false,
+  code: 'too_many',
+  reason: 'no more clients can register themselves at the moment',
+};
 
 function conflict(id: string): ClientRefusal {
   return { ok: false, code: 'conflict', field: 'client_id', reason: `client_id: ${id} is taken` };

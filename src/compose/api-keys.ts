@@ -32,14 +32,14 @@ export function ownerAudits(
           : { type: `account.${change.action}`, accountId };
       return audit.recordWithin(trx, event, by);
     },
-    async clientChanged(trx, change) {
+    async clientChanged(trx, change, context = by) {
       const { clientId } = change;
       if (change.action === 'deleted') await keysOf().removeOf(trx, { kind: 'client', clientId });
       const event: AuditEvent =
         change.action === 'roles_set'
           ? { type: 'client.roles_set', clientId, roles: [...change.roles] }
           : { type: `client.${change.action}`, clientId };
-      return audit.recordWithin(trx, event, by);
+      return audit.recordWithin(trx, event, context);
     },
   };
 }

@@ -1,7 +1,12 @@
 import type { Knex } from 'knex';
 
 /** What is done by one node at a time. Any numbers that nothing else in this database locks by. */
-const LOCK_NUMBERS = { migrations: 7_355_608, signingKeys: 7_355_609, serverSecrets: 7_355_611 } as const;
+const LOCK_NUMBERS = {
+  migrations: 7_355_608,
+  signingKeys: 7_355_609,
+  serverSecrets: 7_355_611,
+  selfRegistrations: 7_355_612,
+} as const;
 
 type AdvisoryLock = keyof typeof LOCK_NUMBERS;
 
