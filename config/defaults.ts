@@ -17,6 +17,13 @@ export const defaults = {
   CLAIMS_HOOK_ON_FAULT: 'refuse',
   // Off: it makes the server call whatever host a browser names.
   CLIENT_ID_METADATA_DOCUMENTS: 'false',
+  // Off: whoever reaches the server could become a client of it.
+  REGISTRATION: 'off',
+  // For each address in an hour: an office that tries out a new agent, and nobody who fills the registry.
+  REGISTRATIONS_PER_ADDRESS: '20',
+  // A row each of a few KiB; whoever never comes back makes room after a month.
+  REGISTRATION_MAX_CLIENTS: '10000',
+  REGISTRATION_UNUSED_DAYS: '30',
   // Others ask more of every client, and refuse those that can't.
   PROFILE: 'oauth2.1',
   REQUIRE_PUSHED_REQUESTS: 'false',

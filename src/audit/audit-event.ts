@@ -30,6 +30,8 @@ const apiKey = {
   accountId: accountId.optional(),
   clientId: clientId.optional(),
 };
+/** By which clients may register themselves; never the token itself. */
+const registrationToken = { registrationId: z.string().regex(/^[0-9a-f]{16}$/) };
 const signingKey = { kid: identifier, algorithm: z.enum(SIGNING_ALGORITHMS) };
 
 function event<Type extends string, Members extends z.ZodRawShape>(type: Type, members: Members) {
@@ -136,6 +138,8 @@ export const auditEventSchema = z.discriminatedUnion('type', [
   event('client.blocked', { clientId }),
   event('client.unblocked', { clientId }),
   event('client.roles_set', { clientId, roles }),
+  event('registration_token.created', registrationToken),
+  event('registration_token.revoked', registrationToken),
   event('api.created', { resource: identifier }),
   event('api.updated', { resource: identifier }),
   event('api.deleted', { resource: identifier }),

@@ -7,6 +7,7 @@ import { addCommandGroup } from './command-group.ts';
 import { withDomains, withKeys } from './open-domains.ts';
 import { repeatable, standardInput, wholeNumber } from './option-values.ts';
 import { refused } from './refused.ts';
+import { addRegistrationTokenCommands } from './registration-tokens.ts';
 import { readSecret } from './standard-input.ts';
 
 const COLUMNS = ['client_id', 'client_name', 'token_endpoint_auth_method', 'grant_types', 'scope'];
@@ -14,6 +15,7 @@ const COLUMNS = ['client_id', 'client_name', 'token_endpoint_auth_method', 'gran
 export function addClientCommands(program: Command): void {
   const client = addCommandGroup(program, 'client', 'the clients that may ask for tokens');
   addClientBlockCommands(client);
+  addRegistrationTokenCommands(client);
 
   withClientFlags(client.command('create').requiredOption('--id <id>', 'its client_id (required)'))
     .description('register a client; a secret that is made for it is shown this once')
@@ -102,9 +104,8 @@ export function addClientCommands(program: Command): void {
     .description('delete a client and end its grants and tokens; they stay dead where its id is given again')
     .action(async (id: string, _: object, command: Command) => {
       const { revoked, formerIntrospectionApis } = await withDomains(async (domains) => {
-        const deleted = await domains.clients.delete(id);
-        if (!deleted.ok) return refused(deleted);
-        return { ...deleted, revoked: await domains.endAccess({ clientId: id }) };
+        const deleted = await domains.deleteClient(id);
+        return deleted.ok ? deleted : refused(deleted);
       });
       printAnswer(command, {
         json: { client_id: id, deleted: true, revoked, former_introspection_apis: formerIntrospectionApis },
@@ -162,6 +163,7 @@ function toRegistration(client: RegisteredClient, secret?: string): Record<strin
     roles: client.roles,
     introspect_any: client.mayIntrospectAny,
     allowed_origins: client.allowedOrigins,
+    ...(client.registration && { registered_itself: true, registration_policies: client.registration.policies }),
     created_at: client.createdAt,
     updated_at: client.updatedAt,
   };

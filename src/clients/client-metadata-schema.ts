@@ -147,6 +147,10 @@ export const clientMetadataSchema = z
     request_object_encryption_enc: text.optional(),
     require_signed_request_object: flag.optional(),
     require_pushed_authorization_requests: flag.optional(),
+    software_id: text.optional(),
+    software_version: text.optional(),
+    // What somebody else signed about the software (RFC 7591, section 2.3): kept to be told again, and verified when it came.
+    software_statement: z.string('wants a text').max(16_384, 'is too long').optional(),
     // Our own: what it is held to, by one word.
     profile: z.enum(PROFILES, `wants one of ${PROFILES.join(', ')}`).optional(),
     // Our own: a confidential client may be let off PKCE (RFC 9700, section 2.1.1).

@@ -76,6 +76,8 @@ export type Clients = Readonly<{
   listUnused(page: { before: Date; limit: number }): Promise<string[]>;
   /** The new secret and the one before it are live; an older one is dead. Rotating twice ends a secret that leaked. */
   rotateSecret(id: string): Promise<{ ok: true; secret: string } | ClientRefusal>;
+  /** The same question as `verifySecret`, of the secrets as they are now, for who can't wait for its answer. */
+  openSecretCheck(id: string): Promise<(presented: string) => boolean>;
   /** Whether it is one of the client's live secrets; compared as digests, in constant time. */
   verifySecret(id: string, presented: string): Promise<boolean>;
 }>;
@@ -237,6 +239,10 @@ export function createClients(dependencies: {
       cache.drop(id);
     },
     listUnused: ({ before, limit }: { before: Date; limit: number }) => unusedClientIds(knex, before, limit),
+    async openSecretCheck(id: string) {
+      const digests = (await lookUp(id))?.secretDigests ?? [];
+      return (presented: string) => matchesAnyDigest(presented, digests);
+    },
     async verifySecret(id: string, presented: string) {
       return matchesAnyDigest(presented, (await lookUp(id))?.secretDigests ?? []);
     },

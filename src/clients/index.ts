@@ -1,5 +1,5 @@
 /**
- * Owns the registry: clients with their metadata and secrets, and the APIs (resource servers) with their scopes. Every
+ * Owns the registry: clients with their metadata and secrets, what those may be that register themselves, and the APIs (resource servers) with their scopes. Every
  * change is checked, audited and announced in one transaction. Refuses to keep a secret: only its digest is stored, and
  * the secret itself leaves once, in the answer that made it. Knows no grant, no token and no protocol: what the
  * provider thinks of a client's metadata is asked of an injected validator.
@@ -26,5 +26,12 @@ export { createDescribedClients, type DescribedClients } from './described-clien
 export type { AuthorizationDetail, DetailsType } from './details-schema.ts';
 export { detailFault, MAX_DETAILS, MAX_DETAILS_CHARACTERS } from './details-type.ts';
 export { DEFAULT_PROFILE, FAPI_ALGORITHMS, profileFault } from './profiles.ts';
+export {
+  createRegistrationTokens,
+  type RegistrationToken,
+  type RegistrationTokens,
+} from './registration-tokens.ts';
 export type { RegistryAudit } from './registry-audit.ts';
 export { isOpenIdScope, OPENID_SCOPES, scopesIn } from './scopes.ts';
+export { prepareSelfRegistration, type SelfRegistration, toNewClient, toReplacement } from './self-registration.ts';
+export { createSoftwareStatements, type SoftwareStatements } from './software-statements.ts';

@@ -8,7 +8,9 @@ import {
   createApis,
   createClientBlocks,
   createClients,
+  createRegistrationTokens,
   MAX_API_TTL_SECONDS,
+  type RegistrationTokens,
   type RegistryAudit,
 } from '../clients/index.ts';
 import { type Clock, type Config, systemClock } from '../config/index.ts';
@@ -31,6 +33,7 @@ import {
   type ArtifactStore,
   createPostgresArtifactStore,
   createRevocations,
+  endManagementTokens,
   type RevocationFilter,
   type Revocations,
   sessionClientsOf,
@@ -56,6 +59,7 @@ export type Domains = Keys &
     clientBlocks: ClientBlocks;
     apis: Apis;
     apiKeys: ApiKeys;
+    registrationTokens: RegistrationTokens;
     consents: ConsentsStore;
     /** As they are now: the first signs, each verifies. */
     cookieKeys(): readonly string[];
@@ -68,6 +72,18 @@ export type Domains = Keys &
      * @returns how many that are stored ended
      */
     endAccess(whose: RevocationFilter, by?: AuditContext): Promise<number>;
+    /**
+     * Deletes a client with everything that it has: grants, tokens, keys, and what it managed itself with.
+     *
+     * @param options.isUnused only where it registered itself and was never used; else `not_found`
+     */
+    deleteClient(
+      id: string,
+      options?: { by?: AuditContext; isUnused?: boolean },
+    ): Promise<
+      | { ok: true; formerIntrospectionApis: string[]; revoked: number }
+      | Extract<Awaited<ReturnType<Clients['delete']>>, { ok: false }>
+    >;
     /** Ends one token by its value, and a person's with its grant. @returns how many ended; 0: there is no such token */
     endToken(value: string, by?: AuditContext): Promise<number>;
     close(): Promise<void>;
@@ -157,6 +173,14 @@ export async function composeDomains(
   });
   const clients: Clients = createClients({ knex, clock, changeFeed: changes, audit: registryAudit, validator });
   const clientBlocks = createClientBlocks({ knex, clock, changeFeed: changes, audit: registryAudit });
+  const registrationTokens = createRegistrationTokens({
+    knex,
+    clock,
+    audit: {
+      registrationTokenChanged: (trx, { action, id }) =>
+        audit.recordWithin(trx, { type: `registration_token.${action}`, registrationId: id }, { actor }),
+    },
+  });
   const apiKeys = createApiKeys({
     knex,
     clock,
@@ -205,6 +229,7 @@ export async function composeDomains(
     clientBlocks,
     apis,
     apiKeys,
+    registrationTokens,
     consents,
     ...keys,
     cookieKeys,
@@ -212,6 +237,12 @@ export async function composeDomains(
     revocations,
     keepLogoutNotice,
     endAccess: endAccessOf,
+    async deleteClient(id, { by = { actor }, isUnused } = {}) {
+      const deleted = await clients.delete(id, { by, isUnused });
+      if (!deleted.ok) return deleted;
+      await endManagementTokens(database.pool, id);
+      return { ...deleted, revoked: await endAccessOf({ clientId: id }, by) };
+    },
     ...createApiKeyEndings({ apiKeys, endAccess: endAccessOf }),
     endToken: (value, by = { actor }) => endToken(access, value, by),
     async close() {

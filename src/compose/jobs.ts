@@ -3,6 +3,7 @@ import { createJobs, doAll, type Jobs, type Sweep, sweepTask, type Work } from '
 import { keyCheckSeconds } from '../keys/index.ts';
 import { sweepExpiredArtifacts, wipeSuccessors } from '../tokens/index.ts';
 import type { Domains } from './domains.ts';
+import { unusedClientsSweep } from './registration.ts';
 
 /** What runs by itself, on one node at a time: what is over is removed, keys follow one another, and jobs that were asked for. */
 export function composeJobs(
@@ -28,6 +29,8 @@ export function composeJobs(
           },
           { name: 'revocations', sweep: revocations.sweep },
           { name: 'attempts', sweep: dependencies.sweepAttempts },
+          { name: 'clients that were never used', sweep: unusedClientsSweep(config, domains) },
+          { name: 'registration tokens', sweep: domains.registrationTokens.sweep },
           { name: 'uses of API keys', sweep: apiKeys.sweep },
           { name: 'artifacts', sweep: (batchSize) => sweepExpiredArtifacts({ pool, clock, batchSize }) },
         ],

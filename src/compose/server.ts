@@ -28,6 +28,7 @@ import type { Domains } from './domains.ts';
 import { composeJobs } from './jobs.ts';
 import { composeListeners } from './listeners.ts';
 import { logoutWork } from './logout-work.ts';
+import { composeRegistration } from './registration.ts';
 
 const { version } = packageJson;
 
@@ -85,6 +86,7 @@ export async function composeServer(
     ...options,
     clients,
     describedClients,
+    registering: composeRegistration(config, domains, counting),
     claimsHook: await composeClaimsHook(config, limits),
     config,
     deviceLimits,

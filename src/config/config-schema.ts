@@ -101,6 +101,35 @@ const responseTypes = list.transform((names, context) => {
   return z.NEVER;
 });
 
+const softwareStatementIssuer = z.union([
+  z.strictObject({ issuer: text, jwks: z.object({ keys: z.array(z.looseObject({ kty: z.string() })).min(1) }) }),
+  z
+    .strictObject({ issuer: text, jwks_uri: z.url({ protocol: /^https$/ }) })
+    .transform(({ issuer: name, jwks_uri: jwksUri }) => ({ issuer: name, jwksUri })),
+]);
+const WANTED_STATEMENT_ISSUERS = 'wants JSON: a list of {"issuer", "jwks"} or {"issuer", "jwks_uri"}, each once';
+const softwareStatementIssuers = text.transform((value, context) => {
+  const parsed = z.array(softwareStatementIssuer).safeParse(parseJson(value));
+  if (parsed.success && new Set(parsed.data.map((given) => given.issuer)).size === parsed.data.length) {
+    return frozen(parsed.data);
+  }
+  context.addIssue({ code: 'custom', message: WANTED_STATEMENT_ISSUERS });
+  return z.NEVER;
+});
+
+/** A frozen copy, all the way down, of what can be written as JSON. */
+function frozen<T extends object>(value: T): Readonly<T> {
+  return JSON.parse(JSON.stringify(value), (_, member: unknown) => Object.freeze(member));
+}
+
+function parseJson(value: string): unknown {
+  try {
+    return JSON.parse(value);
+  } catch {
+    return undefined;
+  }
+}
+
 const vaultAddress = text.refine((value) => {
   const url = URL.parse(value);
   if (url === null || !/^https?:$/.test(url.protocol)) return false;
@@ -128,6 +157,11 @@ export const environmentSchema = z.object({
   TRUST_PROXY: addressRanges,
   OUTBOUND_PRIVATE_RANGES: addressRanges.prefault(''),
   CLIENT_ID_METADATA_DOCUMENTS: flag,
+  REGISTRATION: z.enum(['off', 'token', 'open'], 'wants off, token or open'),
+  REGISTRATIONS_PER_ADDRESS: integer(1, 1_000_000),
+  REGISTRATION_MAX_CLIENTS: integer(1, 10_000_000),
+  REGISTRATION_UNUSED_DAYS: integer(1, 3_650),
+  SOFTWARE_STATEMENT_ISSUERS: softwareStatementIssuers.optional(),
   CLAIMS_HOOK: text.transform((path) => resolve(path)).optional(),
   CLAIMS_HOOK_TIMEOUT_MS: integer(10, 5_000),
   CLAIMS_HOOK_ON_FAULT: z.enum(['refuse', 'ignore'], 'wants refuse or ignore'),

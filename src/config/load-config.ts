@@ -46,6 +46,16 @@ export type Config = Readonly<{
   responseTypes: readonly ResponseType[];
   /** Whether clients may be described by a document at the URL that is their id, and be in no registry (docs/agents.md). */
   letsDescribedClientsIn: boolean;
+  /** Whether clients may register themselves (docs/dynamic-registration.md): with a token of an operator, or anybody. */
+  registration: Readonly<{
+    mode: Environment['REGISTRATION'];
+    /** In an hour. */
+    perAddress: number;
+    maxClients: number;
+    /** After so many days one that was never used is removed. */
+    unusedDays: number;
+    softwareStatementIssuers: NonNullable<Environment['SOFTWARE_STATEMENT_ISSUERS']>;
+  }>;
   /** A deployment's own code that is asked before a token is issued (docs/contextual-claims.md); absent: none. */
   claimsHook: Readonly<{ path: string; timeoutMs: number; onFault: Environment['CLAIMS_HOOK_ON_FAULT'] }> | undefined;
   /** A JWT access token that would be larger is refused. */
@@ -216,6 +226,13 @@ function toConfig(values: Environment): Config {
     requiresPushedRequests: values.REQUIRE_PUSHED_REQUESTS,
     responseTypes: values.RESPONSE_TYPES,
     letsDescribedClientsIn: values.CLIENT_ID_METADATA_DOCUMENTS,
+    registration: Object.freeze({
+      mode: values.REGISTRATION,
+      perAddress: values.REGISTRATIONS_PER_ADDRESS,
+      maxClients: values.REGISTRATION_MAX_CLIENTS,
+      unusedDays: values.REGISTRATION_UNUSED_DAYS,
+      softwareStatementIssuers: values.SOFTWARE_STATEMENT_ISSUERS ?? Object.freeze([]),
+    }),
     claimsHook:
       values.CLAIMS_HOOK === undefined
         ? undefined

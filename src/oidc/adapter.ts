@@ -1,7 +1,14 @@
 import { type Adapter, type AdapterFactory, type AdapterPayload, errors, Provider } from 'oidc-provider';
 import { isShapedAsApiKey } from '../api-keys/index.ts';
 import type { Audit } from '../audit/index.ts';
-import type { Clients } from '../clients/index.ts';
+import {
+  type Apis,
+  type Clients,
+  isOpenIdScope,
+  type RegisteredClient,
+  type RegistrationTokens,
+  scopesIn,
+} from '../clients/index.ts';
 import type { DeviceLimits } from '../limits/index.ts';
 import type { ArtifactKind, ArtifactPayload, ArtifactStore } from '../tokens/index.ts';
 import { lookUpOfRequest } from './client-look-up.ts';
@@ -10,6 +17,7 @@ import { endGrant, endGrantForReuse, endsWithGrant } from './end-grant.ts';
 import { failClosed } from './faults.ts';
 import { toProviderMetadata } from './provider-client.ts';
 import { rotatingAdapter } from './refresh-rotation.ts';
+import type { Registration } from './registration.ts';
 
 /**
  * Until the library saves a replay entry with its true expiry, right after asking for it: long enough for any assertion
@@ -18,7 +26,8 @@ import { rotatingAdapter } from './refresh-rotation.ts';
 const REPLAY_PROVISIONAL_SECONDS = 600;
 
 /**
- * What the library stores goes to the artifact store; what it asks of clients to the registry, read only.
+ * What the library stores goes to the artifact store; what it asks of clients to the registry, which a client that registers
+ * itself is also written to.
  *
  * @param stores.config how long a rotated refresh token may be used again
  * @param stores.artifactAdapter where given, stands in the artifact store's place
@@ -27,12 +36,17 @@ export function createAdapterFactory(stores: {
   config: { lifetimes: { refreshLeewaySeconds: number } };
   artifacts: ArtifactStore;
   clients: Pick<Clients, 'find'>;
+  apis: Pick<Apis, 'all'>;
+  /** How clients register themselves; absent: they don't. */
+  registration?: Pick<Registration, 'save' | 'remove'> | undefined;
+  registrationTokens: Pick<RegistrationTokens, 'find'>;
   deviceLimits: DeviceLimits;
   audit: Pick<Audit, 'record'>;
   artifactAdapter?: AdapterFactory | undefined;
 }): AdapterFactory {
   return (name) => {
-    if (name === 'Client') return clientAdapter(stores.clients);
+    if (name === 'Client') return clientAdapter(stores);
+    if (name === 'InitialAccessToken') return registrationTokenAdapter(stores.registrationTokens);
     if (stores.artifactAdapter !== undefined) return stores.artifactAdapter(name);
     switch (name) {
       case 'ReplayDetection':
@@ -117,21 +131,79 @@ function replayAdapter(store: ArtifactStore): Adapter {
   };
 }
 
-function clientAdapter(clients: Pick<Clients, 'find'>): Adapter {
-  const refuse = async () => {
-    throw new Error('clients are changed through the registry');
-  };
+const refuse = async () => {
+  throw new Error('clients are changed through the registry');
+};
+const readOnly = {
+  upsert: refuse,
+  destroy: refuse,
+  consume: refuse,
+  findByUid: refuse,
+  findByUserCode: refuse,
+  revokeByGrantId: refuse,
+};
+
+function clientAdapter({
+  clients,
+  apis,
+  registration,
+}: Pick<Parameters<typeof createAdapterFactory>[0], 'clients' | 'apis' | 'registration'>): Adapter {
   return {
+    ...readOnly,
     find: (id) =>
       failClosed(async () => {
         const client = await clients.find(id, lookUpOfRequest());
-        return client && toProviderMetadata(client);
+        return client && toProviderMetadata(withLivingScopes(client, apis));
       }),
-    upsert: refuse,
-    destroy: refuse,
-    consume: refuse,
-    findByUid: refuse,
-    findByUserCode: refuse,
-    revokeByGrantId: refuse,
+    upsert: registration?.save ?? refuse,
+    destroy: registration?.remove ?? refuse,
   };
+}
+
+/**
+ * An operator's client keeps an API from losing a scope; one that registered itself must not, and goes on without. Else the
+ * library would find its metadata wrong.
+ */
+function withLivingScopes(client: RegisteredClient, apis: Pick<Apis, 'all'>): RegisteredClient {
+  if (client.origin !== 'dynamic') return client;
+  const all = apis.all();
+  const { scope, authorization_details_types: types, ...metadata } = client.metadata;
+  const living = scopesIn(scope).filter(
+    (each) => isOpenIdScope(each) || all.some((api) => api.scopes.some((known) => known.scope === each)),
+  );
+  const livingTypes = types?.filter((each) =>
+    all.some(({ detailsTypes }) => detailsTypes.some((known) => known.type === each)),
+  );
+  return {
+    ...client,
+    metadata: {
+      ...metadata,
+      // Never none: without the member, a client may have every scope there is.
+      scope: living.join(' ') || 'openid',
+      ...(livingTypes && { authorization_details_types: livingTypes }),
+    },
+  };
+}
+
+/** By which an operator lets somebody register; taken and given back by `registration.ts`. */
+function registrationTokenAdapter(tokens: Pick<RegistrationTokens, 'find'>): Adapter {
+  return {
+    ...readOnly,
+    find: (value) =>
+      failClosed(async () => {
+        const token = await tokens.find(value);
+        if (token === undefined) return undefined;
+        const { createdAt, expiresAt } = token;
+        return {
+          jti: value,
+          kind: 'InitialAccessToken',
+          iat: epochSeconds(createdAt),
+          ...(expiresAt && { exp: epochSeconds(expiresAt) }),
+        };
+      }),
+  };
+}
+
+function epochSeconds(time: Date): number {
+  return Math.floor(time.getTime() / 1_000);
 }

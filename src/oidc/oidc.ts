@@ -3,7 +3,7 @@ import type { AdapterFactory, KoaContextWithOIDC, Provider } from 'oidc-provider
 import type { Accounts } from '../accounts/index.ts';
 import type { ApiKeys } from '../api-keys/index.ts';
 import type { Audit } from '../audit/index.ts';
-import type { Apis, Clients, DescribedClients } from '../clients/index.ts';
+import type { Apis, Clients, DescribedClients, RegistrationTokens } from '../clients/index.ts';
 import type { Clock, Config } from '../config/index.ts';
 import { RETRY_AFTER_SECONDS } from '../errors.ts';
 import type { RotatingServerSecrets, SigningKeys } from '../keys/index.ts';
@@ -38,6 +38,7 @@ import { refuseStaleProofs } from './proof-freshness.ts';
 import { type ProviderPages, providerConfiguration, routes } from './provider-configuration.ts';
 import { createProviderHandle } from './provider-handle.ts';
 import { answerWithSuccessor } from './refresh-rotation.ts';
+import { createRegistration, type RegistrationDependencies } from './registration.ts';
 import { revokeApiKey } from './revoke-api-key.ts';
 import { revokeJwt } from './revoke-jwt.ts';
 import { signIntrospection } from './signed-introspection.ts';
@@ -57,6 +58,9 @@ export type OidcDependencies = {
   describedClients?: Pick<DescribedClients, 'reasonOf'> | undefined;
   apiKeys: Pick<ApiKeys, 'find' | 'verify' | 'allow' | 'revoke'>;
   consents: ConsentsStore;
+  registrationTokens: RegistrationTokens;
+  /** What decides about clients that register themselves; absent: they don't. */
+  registering?: Omit<RegistrationDependencies, 'config' | 'apis' | 'clients' | 'tokens'> | undefined;
   artifacts: ArtifactStore;
   revocations: Revocations;
   audit: Audit;
@@ -94,7 +98,16 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
   // Whoever looks for a client in this room may find an API key.
   const dependencies = { ...given, clients: createCallers(given) };
   const { config, clients, consents } = dependencies;
-  const adapter = createAdapterFactory(dependencies);
+  const registration =
+    given.registering &&
+    createRegistration({
+      ...given.registering,
+      config,
+      clients: given.clients,
+      apis: given.apis,
+      tokens: given.registrationTokens,
+    });
+  const adapter = createAdapterFactory({ ...dependencies, registration });
   const contextualClaims = contextualClaimsOf(dependencies);
   const mayIntrospectNow = (callerId: string, token: IntrospectedToken) => mayIntrospect(callerId, token, dependencies);
   let keyFault: unknown;
@@ -104,6 +117,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     const inputs = {
       ...dependencies,
       adapter,
+      registration,
       contextualClaims,
       cookieKeys: dependencies.cookieKeys(),
       dpopNonceSecret: dependencies.serverSecrets.current().dpopNonceSecret,
@@ -124,6 +138,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
       holdTo: (registered) => holdToServerProfile(config, registered),
     });
     compareSecretsByDigest(provider, clients);
+    registration?.manageClients(provider);
     tellByQueue(provider, dependencies.keepLogoutNotice);
     if (contextualClaims !== undefined) addToIdTokens(provider, contextualClaims);
     listenForAudit(provider, dependencies.audit);
@@ -136,6 +151,10 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     provider.use(settleAudit);
     provider.use(noteOutcome);
     provider.use(refuseStaleProofs(dependencies.clock));
+    if (registration !== undefined) {
+      provider.use(registration.present);
+      provider.use(registration.noteUse);
+    }
     provider.use(hideUnofferedEncryption);
     provider.use(signIntrospection(provider, routes.introspection));
     provider.use(answerWithSuccessor);

@@ -9,7 +9,7 @@ export const ALLOWED_ORIGINS = 'allowed_origins';
  * The library wants a secret for clients that have one. It is given a random value of this process and never a stored
  * one: it accepted an HS256 request object that was signed with the stored digest. The comparison is ours.
  */
-const SECRET_PLACEHOLDER = randomBytes(32).toString('base64url');
+export const SECRET_PLACEHOLDER = randomBytes(32).toString('base64url');
 
 /**
  * A registered client as the library wants to find it.

@@ -40,6 +40,7 @@ import {
   REQUIRE_PKCE,
 } from './provider-client.ts';
 import { isRotationRetry } from './refresh-rotation.ts';
+import { type Registration, SOFTWARE_STATEMENT } from './registration.ts';
 import { defaultResource, resourceServerInfo } from './resources.ts';
 import { richAuthorizationRequests } from './rich-authorization.ts';
 import { customizeJwt, extraTokenClaims } from './token-claims.ts';
@@ -71,6 +72,8 @@ export type ConfigurationInputs = {
   pairwiseSecret: Buffer;
   /** Whether what a client's metadata name elsewhere is looked at, too. */
   isRegistering?: boolean | undefined;
+  /** How clients register themselves; absent: they don't. */
+  registration?: Registration | undefined;
   /** Private keys; of each algorithm the one that signs stands first. */
   signingKeys: readonly JWK[];
   /** Those that there is a key for that signs. */
@@ -92,6 +95,7 @@ export const routes = {
   pushed_authorization_request: '/par',
   device_authorization: '/device_authorization',
   code_verification: '/device',
+  registration: '/register',
 };
 
 /** Everything that the library is told. Pure: the same inputs make the same configuration. */
@@ -135,8 +139,21 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     },
     assertJwtClientAuthClaimsAndHeader: checkAssertion(config, systemClock),
     extraClientMetadata: {
-      properties: [ACCESS_TOKEN_TTL, ALLOWED_ORIGINS, PROFILE, REQUIRE_PKCE, ...mtlsExtraMetadata(config)],
-      validator: (_context, member, value) => refuseBoundTokens(config, member, value),
+      properties: [
+        SOFTWARE_STATEMENT,
+        'software_id',
+        'software_version',
+        ACCESS_TOKEN_TTL,
+        ALLOWED_ORIGINS,
+        PROFILE,
+        REQUIRE_PKCE,
+        ...mtlsExtraMetadata(config),
+      ],
+      validator(context, member, value, metadata) {
+        // With a context, somebody registers a client: once for all members, before the library looks at them.
+        if (context !== undefined && member === SOFTWARE_STATEMENT) inputs.registration?.prepare(context, metadata);
+        refuseBoundTokens(config, member, metadata[member] ?? value);
+      },
     },
     allowOmittingSingleRegisteredRedirectUri: false,
     clockTolerance: CLOCK_TOLERANCE_SECONDS,
@@ -201,6 +218,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
       ...authorizationFeatures(offers),
       ...profileFeatures(config),
       ...answerFeatures,
+      ...inputs.registration?.features,
       claimsParameter: { enabled: true },
       clientCredentials: { enabled: true },
       deviceFlow: deviceFlow(pages),

@@ -132,10 +132,20 @@ function isOfService({ oidc: { params } }: KoaContextWithOIDC): boolean {
   return params?.grant_type === 'client_credentials' || params?.grant_type === TOKEN_EXCHANGE;
 }
 
-/** The APIs that a client may call: those it is registered for, or any where it is registered for none; what is open, where it is not registered. */
+/**
+ * The APIs that a client may call: those it is registered for, or any where it is registered for none. One that nobody vouches for:
+ * what is open, and what an operator let it register for.
+ */
 export function callableApis(client: RegisteredClient, apis: Apis): Api[] {
-  if (client.origin === 'document') return apis.all().filter((api) => api.isOpenToUnregistered);
-  return apis.all().filter((api) => client.apis.length === 0 || client.apis.includes(api.identifier));
+  const isNamed = (api: Api) => client.apis.includes(api.identifier);
+  switch (client.origin) {
+    case 'document':
+      return apis.all().filter((api) => api.isOpenToUnregistered);
+    case 'dynamic':
+      return apis.all().filter((api) => api.isOpenToUnregistered || isNamed(api));
+    default:
+      return apis.all().filter((api) => client.apis.length === 0 || isNamed(api));
+  }
 }
 
 /**

@@ -12,6 +12,7 @@ export type {
 } from './artifact.ts';
 export { type ArtifactRow, encodeArtifact, keyOf as artifactKey } from './artifact-row.ts';
 export { sweepExpiredArtifacts } from './artifact-sweep-store.ts';
+export { endManagementTokens } from './management-tokens-store.ts';
 export { type ArtifactCounts, createPostgresArtifactStore } from './postgres-artifact-store.ts';
 export { wipeSuccessors } from './refresh-rotation-store.ts';
 export { createRevocations, type Revocations } from './revocations.ts';
