@@ -7,7 +7,11 @@ import type { Page, Views } from './views.ts';
 export type Pages = Readonly<{
   locales: readonly Locale[];
   /** @param uiLocales the `ui_locales` of the authorization request, which goes before the browser's own wish */
-  show(context: Pick<Context, 'type' | 'body' | 'acceptsLanguages'>, page: Page, uiLocales?: string): void;
+  show(
+    context: Pick<Context, 'type' | 'body' | 'acceptsLanguages' | 'response' | 'set'>,
+    page: Page,
+    uiLocales?: string,
+  ): void;
 }>;
 
 export function createPages({ views }: { views: Views }): Pages {
@@ -15,6 +19,7 @@ export function createPages({ views }: { views: Views }): Pages {
     locales,
     show(context, page, uiLocales) {
       const html = views.render(page, chooseLocale(uiLocales, context.acceptsLanguages()));
+      letLogoIn(context, page);
       context.type = 'html';
       context.body = html;
     },
@@ -28,6 +33,17 @@ export interface ClientView {
   clientUri?: string | undefined;
   policyUri?: string | undefined;
   tosUri?: string | undefined;
+}
+
+const CONTENT_POLICY = 'Content-Security-Policy';
+
+/** Lets a page load its client's logo from where that is, and no other page anything from anywhere else. */
+function letLogoIn(context: Pick<Context, 'response' | 'set'>, { model }: Page): void {
+  const { client } = model as { client?: ClientView | undefined };
+  const url = URL.parse(client?.logoUri ?? '');
+  if (url?.protocol !== 'https:') return;
+  const policy = context.response.get(CONTENT_POLICY);
+  context.set(CONTENT_POLICY, policy.replace(/(?<=\bimg-src )/, `${url.origin} `));
 }
 
 /** What a page says of a client. */

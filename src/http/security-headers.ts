@@ -13,7 +13,8 @@ export function securityHeaders({ isSecure }: { isSecure: boolean }): Middleware
         defaultSrc: ["'none'"],
         scriptSrc: ["'self'"],
         styleSrc: ["'self'"],
-        imgSrc: ["'self'", 'https:', 'data:'],
+        // The logo of a client comes from its own host (pages.ts).
+        imgSrc: ["'self'", 'data:'],
         connectSrc: ["'self'"],
         baseUri: ["'none'"],
         frameAncestors: ["'none'"],

@@ -39,6 +39,7 @@ export async function showConsent(
     redirectHost: step.redirectUri === undefined ? undefined : redirectHost(step.redirectUri),
     isRedirectOnDevice: step.redirectUri !== undefined && isOnDevice(step.redirectUri),
     documentHost: client.origin === 'document' ? new URL(client.id).host : undefined,
+    isSelfRegistered: client.origin === 'dynamic',
     newScopes: inOrderOf(OPENID_SCOPES, step.missing.scopes).map(plainScope),
     grantedScopes: inOrderOf(OPENID_SCOPES, step.granted.scopes).map(plainScope),
     resources: resourceViews(step, apis),

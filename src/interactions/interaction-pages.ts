@@ -32,6 +32,8 @@ export interface ConsentPage {
   isRedirectOnDevice: boolean;
   /** Of the document that alone speaks for a client which is not registered here; undefined where it is registered. */
   documentHost?: string | undefined;
+  /** Nobody here vouches for what it says of itself. */
+  isSelfRegistered?: boolean | undefined;
   newScopes: ScopeView[];
   grantedScopes: ScopeView[];
   resources: ResourceView[];
