@@ -87,7 +87,7 @@ async function whatLetsIn(forge: Forger): Promise<string[]> {
     ]),
     person.request(requestObject.href).then((response) => {
       const back = new URL(response.headers.get('location') ?? '', issuer).searchParams;
-      check(`request object: ${back}`, back.get('error') === 'request_not_supported' && !back.has('code'));
+      check(`request object: ${back}`, back.get('error') === 'invalid_request_object' && !back.has('code'));
     }),
     person.request(`${issuer}/logout?id_token_hint=${accessTokens[0]}`).then((response) => {
       check(`id_token_hint: ${response.status}`, response.status === 400);
