@@ -20,7 +20,7 @@ import { basic, FORM, formBody, type RawAnswer, rawRequest } from './raw-http.ts
 let server: TestServer;
 let client: TestClient;
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ environment: { REGISTRATION: 'open', REGISTRATIONS_PER_ADDRESS: '100000' } });
   const metadata = { grant_types: ['authorization_code', 'refresh_token', DEVICE_CODE_GRANT] };
   client = await createTestClient(server.domains, { metadata });
 });

@@ -83,6 +83,8 @@ export const ENDPOINTS = {
     parameters: ['client_id', 'id_token_hint', 'logout_hint', 'post_logout_redirect_uri', 'state', 'ui_locales'],
   },
   '/logout/confirm': { methods: ['POST'], parameters: ['xsrf', 'logout'] },
+  // Its parameters are JSON: registration-input.test.ts.
+  '/register': { methods: ['POST'], parameters: [] },
   '/jwks': { methods: ['GET'], parameters: [] },
   '/.well-known/openid-configuration': { methods: ['GET'], parameters: [] },
   '/.well-known/oauth-authorization-server': { methods: ['GET'], parameters: [] },

@@ -23,7 +23,7 @@ let run: WholeRun;
 let person: Person;
 
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ environment: { REGISTRATION: 'token' } });
   run = await runEverything(server);
   person = new Person();
   await signInAgain(server.issuer, run, person);

@@ -23,7 +23,7 @@ let cookie: string;
 let alive: Record<string, string>;
 
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ environment: { REGISTRATION: 'open', REGISTRATIONS_PER_ADDRESS: '100000' } });
   const { domains } = server;
   const api = await createTestApi(domains, { tokenFormat: 'jwt' });
   resource = api.identifier;

@@ -32,6 +32,7 @@ beforeAll(async () => {
     KEY_ENCRYPTION_KEY: keyEncryptionKey,
     ARGON2_MEMORY_KIB: '8192',
     ARGON2_PASSES: '1',
+    REGISTRATION: 'token',
   });
   const database = openDatabase({ url: testDatabase.url, poolSize: 10, logger: silentLogger });
   const domains = await composeDomains(config, {

@@ -15,7 +15,7 @@ let run: WholeRun;
 let stolen: StoredValue[];
 
 beforeAll(async () => {
-  server = await startTestServer();
+  server = await startTestServer({ environment: { REGISTRATION: 'token' } });
   const { domains, databaseUrl } = server;
   const jobs = createJobs({
     databaseUrl,
@@ -51,6 +51,7 @@ describe('who has stolen every table', () => {
       'client_secrets',
       'clients',
       'consents',
+      'registration_tokens',
       'server_secrets',
     ];
     for (const table of [...expected, 'signing_keys']) expect(tables).toContain(`public.${table}`);
@@ -66,6 +67,7 @@ describe('who has stolen every table', () => {
         'Interaction',
         'PushedAuthorizationRequest',
         'RefreshToken',
+        'RegistrationAccessToken',
         'ReplayDetection',
         'Session',
       ]),

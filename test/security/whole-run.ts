@@ -14,6 +14,7 @@ import {
 import { authorizationRequest, authorize, codeFor } from '../harness/flows.ts';
 import { Person } from '../harness/person.ts';
 import { push, pushedUrl } from '../harness/pushed-requests.ts';
+import { register, send, WEB_APP } from '../harness/registration.ts';
 import type { TestServer } from '../harness/server.ts';
 import { exchange, TOKEN_EXCHANGE } from '../harness/token-exchange.ts';
 import { introspect, post, redeem, refresh, revoke, serviceToken, userinfo } from '../harness/token-requests.ts';
@@ -127,6 +128,7 @@ export async function runEverything(server: TestServer): Promise<WholeRun> {
 
   await pushedRequests(server, client, keep);
   await devices(server, person, credentials, keep);
+  await registrations(server, keep);
 
   // A service that takes a person along, from one format to the other.
   const gateway = await createServiceClient(domains, `${scopesOf(jwtApi)} ${scopesOf(opaqueApi)}`, {
@@ -227,6 +229,21 @@ async function pushedRequests(
     keep(`pushed request ${which}`, requestUri.split(':').at(-1));
     if (which !== 'that nobody has used') await new Person().open(pushedUrl(issuer, client.id, requestUri));
   }
+}
+
+/** A client that registered itself with a token of an operator, and manages itself. */
+async function registrations(
+  { issuer, domains }: TestServer,
+  keep: (name: string, value: unknown) => string,
+): Promise<void> {
+  const made = await domains.registrationTokens.create({ policies: [] });
+  const token = keep('registration token', made.ok ? made.value : undefined);
+  const client = await register(issuer, {}, token);
+  keep('secret of a client that registered itself', client.secret);
+  keep('token that manages a client', client.token);
+  const body = { ...WEB_APP, client_id: client.id, client_secret: client.secret };
+  const changed = await send('PUT', client.uri, { token: client.token, body });
+  keep('next token that manages a client', changed.body.registration_access_token);
 }
 
 /** A device that was connected, one that a person has just begun with, and one whose code nobody has typed in. */
