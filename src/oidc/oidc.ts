@@ -4,7 +4,7 @@ import type { Accounts } from '../accounts/index.ts';
 import type { ApiKeys } from '../api-keys/index.ts';
 import type { Audit } from '../audit/index.ts';
 import type { Apis, Clients, DescribedClients, RegistrationTokens } from '../clients/index.ts';
-import type { Clock, Config } from '../config/index.ts';
+import { type Clock, type Config, systemClock } from '../config/index.ts';
 import { RETRY_AFTER_SECONDS } from '../errors.ts';
 import type { RotatingServerSecrets, SigningKeys } from '../keys/index.ts';
 import type { DeviceLimits } from '../limits/index.ts';
@@ -150,7 +150,7 @@ export async function createOidc(given: OidcDependencies): Promise<Oidc> {
     provider.use(noteRevision(dependencies.revocations));
     provider.use(settleAudit);
     provider.use(noteOutcome);
-    provider.use(refuseStaleProofs(dependencies.clock));
+    provider.use(refuseStaleProofs(systemClock));
     if (registration !== undefined) {
       provider.use(registration.present);
       provider.use(registration.noteUse);

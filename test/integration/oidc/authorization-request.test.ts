@@ -182,7 +182,7 @@ describe('parameters', () => {
   });
 
   test.each([
-    ['request', 'request_not_supported'],
+    ['request', 'invalid_request_object'],
     ['request_uri', 'request_uri_not_supported'],
     ['registration', 'registration_not_supported'],
   ])('%s is refused by name', async (name, error) => {
