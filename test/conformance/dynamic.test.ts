@@ -167,6 +167,49 @@ describe('redirect URIs', () => {
   });
 });
 
+describe('where the server is held to oidc-basic, as for certification', () => {
+  let basic: TestServer;
+  beforeAll(async () => {
+    basic = await startTestServer({
+      environment: {
+        REGISTRATION: 'open',
+        REGISTRATIONS_PER_ADDRESS: '100000',
+        PROFILE: 'oidc-basic',
+        RESPONSE_TYPES: 'code,id_token,id_token token,code id_token,code token,code id_token token',
+      },
+    });
+  });
+  afterAll(() => basic?.close());
+
+  test.each(['id_token', 'id_token token', 'code id_token', 'code token', 'code id_token token'])(
+    'a client registers for the response type %s',
+    async (type) => {
+      const grants = [
+        ...(type.includes('code') ? ['authorization_code'] : []),
+        ...(type.includes('token') ? ['implicit'] : []),
+      ];
+      const { body } = await register(basic.issuer, { response_types: [type], grant_types: grants });
+      expect(body).toMatchObject({ response_types: [type], grant_types: grants });
+    },
+  );
+
+  test('a confidential client needs no PKCE, and a public one does', async () => {
+    const without = { code_challenge: undefined, code_challenge_method: undefined };
+    const { login, password } = await createTestAccount(basic.domains);
+    const client = await register(basic.issuer);
+    const { code } = await codeFor(basic.issuer, client, { login, password }, { parameters: without });
+    const { status } = await post(`${basic.issuer}/token`, client, {
+      grant_type: 'authorization_code',
+      code,
+      redirect_uri: WEB_APP.redirect_uris[0],
+    });
+    expect(status).toBe(200);
+    const open = await register(basic.issuer, { token_endpoint_auth_method: 'none' });
+    const { url } = await new Person().open(authorizationRequest(basic.issuer, open.id, without).url);
+    expect(new URL(url).searchParams.get('error')).toBe('invalid_request');
+  });
+});
+
 describe('the sign-in page shows', () => {
   const links = {
     logo_uri: 'https://app.example.com/logo.png',
