@@ -5,7 +5,7 @@ import type { Domains } from '../../../src/compose/index.ts';
 import type { SuiteSettings } from './suite-settings.ts';
 
 /** A client as the suite's configuration wants it: with its secret, or with its private keys. */
-export type SuiteClient = { client_id: string; client_secret?: string; jwks?: { keys: JWK[] } };
+type SuiteClient = { client_id: string; client_secret?: string; jwks?: { keys: JWK[] } };
 
 /** Secrets and keys for this run alone. */
 export type SuiteClients = Readonly<{
