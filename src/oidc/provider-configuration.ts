@@ -4,7 +4,6 @@ import { type Apis, OPENID_SCOPES } from '../clients/index.ts';
 import { CLOCK_TOLERANCE_SECONDS, type Config, systemClock } from '../config/index.ts';
 import type { SigningAlgorithm } from '../keys/index.ts';
 import { answerAlgorithms, answerFeatures } from './answer-formats.ts';
-import { boundedByApiKey } from './api-key-grant.ts';
 import { authorizationFeatures } from './authorization-features.ts';
 import type { Callers } from './callers.ts';
 import { ACR_PASSWORD, OPENID_SCOPE_CLAIMS } from './claims.ts';
@@ -14,6 +13,7 @@ import { type DevicePages, deviceFlow } from './device-flow.ts';
 import { failClosed } from './faults.ts';
 import { loadExistingGrant } from './grants.ts';
 import { createInteractionPolicy } from './interaction-policy.ts';
+import { lifetimesOf } from './lifetimes.ts';
 import {
   type ClientCertificates,
   mtlsAuthMethods,
@@ -24,27 +24,14 @@ import {
 } from './mtls.ts';
 import { createOutboundFetch, MAX_OUTBOUND_BYTES } from './outbound-fetch.ts';
 import { pairwiseSubject } from './pairwise.ts';
-import {
-  isOriginAllowed,
-  LONGEST_REFRESH_CHAIN_SECONDS,
-  mayIntrospect,
-  mayRevoke,
-  rotatesRefreshToken,
-} from './policies.ts';
-import { checkAssertion, codeSeconds, PROFILE, profileFeatures, serverOffers } from './profile-features.ts';
-import {
-  ACCESS_TOKEN_TTL,
-  ALLOWED_ORIGINS,
-  accessTokenSeconds,
-  isPkceRequired,
-  REQUIRE_PKCE,
-} from './provider-client.ts';
+import { isOriginAllowed, mayIntrospect, mayRevoke, rotatesRefreshToken } from './policies.ts';
+import { checkAssertion, PROFILE, profileFeatures, serverOffers } from './profile-features.ts';
+import { ACCESS_TOKEN_TTL, ALLOWED_ORIGINS, isPkceRequired, REQUIRE_PKCE } from './provider-client.ts';
 import { isRotationRetry } from './refresh-rotation.ts';
 import { type Registration, SOFTWARE_STATEMENT } from './registration.ts';
 import { defaultResource, resourceServerInfo } from './resources.ts';
 import { richAuthorizationRequests } from './rich-authorization.ts';
 import { customizeJwt, extraTokenClaims } from './token-claims.ts';
-import { boundedByExchange } from './token-exchange-claims.ts';
 
 /** The pages that the provider shows by itself; `interactions/` makes them. */
 export interface ProviderPages extends DevicePages {
@@ -101,7 +88,6 @@ export const routes = {
 /** Everything that the library is told. Pure: the same inputs make the same configuration. */
 export function providerConfiguration(inputs: ConfigurationInputs): Configuration {
   const { config, accounts, apis, clients, consents, pages } = inputs;
-  const { lifetimes } = config;
   const offers = serverOffers(config);
   const accepted = offers.algorithms(ACCEPTED_ALGORITHMS);
   return {
@@ -189,26 +175,7 @@ export function providerConfiguration(inputs: ConfigurationInputs): Configuratio
     fetch: createOutboundFetch(config.outbound),
     fetchResponseBodyLimits: { jwks_uri: MAX_OUTBOUND_BYTES, sector_identifier_uri: MAX_OUTBOUND_BYTES },
     extraTokenClaims: (context, token) => extraTokenClaims(context, token, inputs.contextualClaims),
-    ttl: {
-      AccessToken: (_context, token, client) => accessTokenSeconds(client, token, lifetimes.accessTokenSeconds),
-      ClientCredentials: (context, token, client) =>
-        boundedByApiKey(
-          context,
-          boundedByExchange(context, accessTokenSeconds(client, token, lifetimes.accessTokenSeconds)),
-        ),
-      AuthorizationCode: (_context, _code, client) => codeSeconds(config, client),
-      DeviceCode: lifetimes.deviceCodeSeconds,
-      // It lives as long as refresh tokens may hang on it; then a person is asked again. Else it ends with the session.
-      Grant: (_context, grant) =>
-        grant.openid?.scope?.split(' ').includes('offline_access')
-          ? Math.max(LONGEST_REFRESH_CHAIN_SECONDS, lifetimes.refreshTokenSeconds)
-          : lifetimes.sessionSeconds,
-      IdToken: lifetimes.idTokenSeconds,
-      Interaction: lifetimes.interactionSeconds,
-      RefreshToken: (context, token, client) =>
-        refreshTokenSeconds(context, client, token, lifetimes.refreshTokenSeconds),
-      Session: (_context, session) => sessionTtlSeconds(session, lifetimes.sessionSeconds),
-    },
+    ttl: lifetimesOf(config),
     features: {
       devInteractions: { enabled: false },
       // Nonces bound how long a proof that was made ahead, or stolen, is good for (RFC 9449, sections 8 and 11.2): every one
@@ -277,28 +244,4 @@ function cookieSettings(keys: readonly string[], isSecure: boolean): NonNullable
 function toProviderAccount(account: Account | undefined) {
   if (account === undefined || account.isDisabled) return undefined;
   return { accountId: account.id, claims: () => ({ ...toClaims(account), sub: account.id }) };
-}
-
-/** Rotation must not stretch the life of a browser app's tokens (OAuth 2.0 for Browser-Based Apps, section 8.2). */
-function refreshTokenSeconds(
-  context: KoaContextWithOIDC | undefined,
-  client: NonNullable<KoaContextWithOIDC['oidc']['client']>,
-  token: { isSenderConstrained(): boolean },
-  seconds: number,
-): number {
-  const rotated = context?.oidc?.entities.RotatedRefreshToken;
-  const isPublicWebClient = client.applicationType === 'web' && client.clientAuthMethod === 'none';
-  return rotated !== undefined && isPublicWebClient && !token.isSenderConstrained() ? rotated.remainingTTL : seconds;
-}
-
-/** A session in which nobody signed in holds a logout form or nothing: anyone can have as many as they ask for. */
-const ANONYMOUS_SESSION_SECONDS = 600;
-
-/** A session ends a fixed time after the sign-in, however much it is used (OWASP ASVS 5.0, 7.3.2). */
-function sessionTtlSeconds(
-  session: { accountId?: string | undefined; loginTs?: number | undefined },
-  seconds: number,
-): number {
-  if (session.accountId === undefined || session.loginTs === undefined) return ANONYMOUS_SESSION_SECONDS;
-  return Math.max(1, session.loginTs + seconds - Math.floor(Date.now() / 1000));
 }
