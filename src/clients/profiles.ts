@@ -25,10 +25,17 @@ const SECURITY = 'FAPI 2.0 Security Profile, section';
 const SIGNING = 'FAPI 2.0 Message Signing, section';
 const CIBA = 'FAPI-CIBA 1.0, section';
 
-const isTrue = (value: unknown) => value === true;
 const isCodeAtMost = (types: readonly string[]) => types.every((type) => type === 'code');
 const isSigned = (value: string | undefined) => value === undefined || FAPI_ALGORITHMS.includes(value);
-const isSignedByEs256 = { unlessSaid: () => 'ES256', allows: isSigned, wants: FAPI_ALGORITHMS.join(', ') };
+const signedStrongly = { allows: isSigned, wants: FAPI_ALGORITHMS.join(', ') };
+const signedByEs256 = { ...signedStrongly, unlessSaid: () => 'ES256' };
+/** Of what only clients with redirects have. */
+const trueForCodes = {
+  unlessSaid: ({ response_types }: Metadata) => (response_types.length > 0 ? true : undefined),
+  allows: (value: unknown, { response_types }: Metadata) => value === true || response_types.length === 0,
+  wants: 'true',
+};
+const alwaysTrue = { unlessSaid: () => true, allows: (value: unknown) => value === true, wants: 'true' };
 const authenticatesStrongly = {
   member: 'token_endpoint_auth_method',
   allows: (method: string) => ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth'].includes(method),
@@ -57,9 +64,7 @@ const security: readonly Demand[] = [
   { ...authenticatesStrongly, rule: `${SECURITY} 5.3.2.1` },
   {
     member: 'require_pushed_authorization_requests',
-    unlessSaid: ({ response_types }) => (response_types.length > 0 ? true : undefined),
-    allows: (value: unknown, { response_types }) => value === true || response_types.length === 0,
-    wants: 'true',
+    ...trueForCodes,
     rule: `${SECURITY} 5.3.2.2`,
   },
   {
@@ -71,9 +76,7 @@ const security: readonly Demand[] = [
   },
   {
     member: 'require_pkce',
-    unlessSaid: () => true,
-    allows: isTrue,
-    wants: 'true',
+    ...alwaysTrue,
     rule: `${SECURITY} 5.3.2.2`,
   },
   codeOnly(`${SECURITY} 5.3.2.2`),
@@ -83,11 +86,10 @@ const security: readonly Demand[] = [
     wants: 'https alone',
     rule: `${SECURITY} 5.3.2.2`,
   },
-  { member: 'id_token_signed_response_alg', ...isSignedByEs256, rule: `${SECURITY} 5.4.1` },
+  { member: 'id_token_signed_response_alg', ...signedByEs256, rule: `${SECURITY} 5.4.1` },
   {
     member: 'token_endpoint_auth_signing_alg',
-    allows: isSigned,
-    wants: FAPI_ALGORITHMS.join(', '),
+    ...signedStrongly,
     rule: `${SECURITY} 5.4.1`,
   },
   strongKeys,
@@ -97,9 +99,7 @@ const messageSigning: readonly Demand[] = [
   ...security,
   {
     member: 'require_signed_request_object',
-    unlessSaid: ({ response_types }) => (response_types.length > 0 ? true : undefined),
-    allows: (value: unknown, { response_types }) => value === true || response_types.length === 0,
-    wants: 'true',
+    ...trueForCodes,
     rule: `${SIGNING} 5.3.1`,
   },
   {
@@ -110,12 +110,11 @@ const messageSigning: readonly Demand[] = [
     wants: 'signed responses alone, such as jwt',
     rule: `${SIGNING} 5.4.1`,
   },
-  { member: 'authorization_signed_response_alg', ...isSignedByEs256, rule: `${SIGNING} 5.4.1` },
-  { member: 'introspection_signed_response_alg', ...isSignedByEs256, rule: `${SIGNING} 5.5.1` },
+  { member: 'authorization_signed_response_alg', ...signedByEs256, rule: `${SIGNING} 5.4.1` },
+  { member: 'introspection_signed_response_alg', ...signedByEs256, rule: `${SIGNING} 5.5.1` },
   {
     member: 'request_object_signing_alg',
-    allows: isSigned,
-    wants: FAPI_ALGORITHMS.join(', '),
+    ...signedStrongly,
     rule: `${SECURITY} 5.4.1`,
   },
 ];
@@ -124,16 +123,12 @@ const fapiCiba: readonly Demand[] = [
   { ...authenticatesStrongly, rule: `${CIBA} 5.2.2` },
   {
     member: 'tls_client_certificate_bound_access_tokens',
-    unlessSaid: () => true,
-    allows: isTrue,
-    wants: 'true',
+    ...alwaysTrue,
     rule: `${CIBA} 5.2.2, by FAPI 1.0 Advanced`,
   },
   {
     member: 'backchannel_authentication_request_signing_alg',
-    unlessSaid: () => 'ES256',
-    allows: isSigned,
-    wants: FAPI_ALGORITHMS.join(', '),
+    ...signedByEs256,
     rule: `${CIBA} 5.2.2`,
   },
   {
@@ -143,7 +138,7 @@ const fapiCiba: readonly Demand[] = [
     wants: 'poll or ping',
     rule: `${CIBA} 5.2.2`,
   },
-  { member: 'id_token_signed_response_alg', ...isSignedByEs256, rule: `${CIBA} 7.10` },
+  { member: 'id_token_signed_response_alg', ...signedByEs256, rule: `${CIBA} 7.10` },
   codeOnly(`${CIBA} 5.2.2`),
   strongKeys,
 ];

@@ -36,9 +36,9 @@ export function keepClientInstances(
     const reason = isForDeveloper ? described?.reasonOf(id) : undefined;
     if (reason !== undefined) throw new errors.InvalidClient(`the document at the client_id ${reason}`);
     if (registered === undefined) return make(id);
-    holdTo(registered);
     const kept = instances.get(registered);
     if (kept !== undefined) return kept;
+    holdTo(registered);
     // It asks the registry once more, which can only know something newer by then. Who comes meanwhile waits for the same
     // one: keys at a jwks_uri are fetched by each.
     const made = make(id);
