@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
-import type { Client } from './token-requests.ts';
+import { basicOf, type Client } from './token-requests.ts';
 
 export type ProofKeyPair = Awaited<ReturnType<typeof makeProofKeyPair>>;
 export const makeProofKeyPair = () => generateKeyPair('ES256', { extractable: true });
@@ -28,7 +28,7 @@ export async function requestWithProof(
 ) {
   const response = await fetch(`${address}/token`, {
     method: 'POST',
-    headers: { dpop: proof, authorization: `Basic ${Buffer.from(`${client.id}:${client.secret}`).toString('base64')}` },
+    headers: { dpop: proof, authorization: basicOf(client) },
     body: new URLSearchParams({ grant_type: 'client_credentials', ...parameters }),
   });
   const body = (await response.json()) as Record<string, unknown>;

@@ -12,6 +12,11 @@ export type Tokens = {
   scope?: string;
 };
 
+/** HTTP Basic (RFC 6749, section 2.3.1). */
+export function basicOf({ id, secret }: Client): string {
+  return `Basic ${Buffer.from(`${encodeURIComponent(id)}:${encodeURIComponent(secret)}`).toString('base64')}`;
+}
+
 /** A POST with form parameters, authenticated as a client by HTTP Basic where it has a secret. */
 export async function post(
   url: string,
@@ -22,8 +27,7 @@ export async function post(
   for (const [name, value] of Object.entries(parameters)) if (value !== undefined) form.set(name, value);
   const headers: Record<string, string> = { accept: 'application/json' };
   if (client?.secret) {
-    const credentials = `${encodeURIComponent(client.id)}:${encodeURIComponent(client.secret)}`;
-    headers.authorization = `Basic ${Buffer.from(credentials).toString('base64')}`;
+    headers.authorization = basicOf(client);
   } else if (client !== undefined) {
     form.set('client_id', client.id);
   }

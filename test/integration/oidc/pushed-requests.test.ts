@@ -5,7 +5,7 @@ import { authorizationRequest, authorize } from '../../harness/flows.ts';
 import { errorOnPage, Person } from '../../harness/person.ts';
 import { push, pushedUrl } from '../../harness/pushed-requests.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
-import { post, redeem } from '../../harness/token-requests.ts';
+import { basicOf, post, redeem } from '../../harness/token-requests.ts';
 
 let server: TestServer;
 let second: TestServer;
@@ -181,7 +181,7 @@ describe('a proof of possession at the pushed request (RFC 9449, section 10.1)',
       method: 'POST',
       headers: {
         dpop: proof,
-        authorization: `Basic ${Buffer.from(`${client.id}:${client.secret}`).toString('base64')}`,
+        authorization: basicOf(client),
       },
       body: new URLSearchParams(Object.fromEntries(new URL(url).searchParams)),
     });
@@ -205,7 +205,7 @@ describe('a proof of possession at the pushed request (RFC 9449, section 10.1)',
         method: 'POST',
         headers: {
           dpop: await proofOf(key, { htu: `${server.issuer}/token`, nonce }),
-          authorization: `Basic ${Buffer.from(`${client.id}:${client.secret}`).toString('base64')}`,
+          authorization: basicOf(client),
         },
         body: new URLSearchParams({
           grant_type: 'authorization_code',

@@ -11,7 +11,7 @@ import {
 import { signInForTokens } from '../../harness/flows.ts';
 import { startTestServer, type TestServer } from '../../harness/server.ts';
 import { exchange, TOKEN_EXCHANGE } from '../../harness/token-exchange.ts';
-import { introspect, revoke, serviceToken } from '../../harness/token-requests.ts';
+import { basicOf, introspect, revoke, serviceToken } from '../../harness/token-requests.ts';
 
 const SIGNED = 'application/token-introspection+jwt';
 
@@ -26,7 +26,7 @@ const keys = () => createRemoteJWKSet(new URL(`${server.issuer}/jwks`));
 async function introspectSigned(client: Pick<TestClient, 'id' | 'secret'>, token: string, accept = SIGNED) {
   const response = await fetch(`${server.issuer}/introspect`, {
     method: 'POST',
-    headers: { accept, authorization: `Basic ${Buffer.from(`${client.id}:${client.secret}`).toString('base64')}` },
+    headers: { accept, authorization: basicOf(client) },
     body: new URLSearchParams({ token }),
   });
   return { status: response.status, type: response.headers.get('content-type') ?? '', text: await response.text() };
