@@ -6,7 +6,7 @@ import { isOpenIdScope, OPENID_SCOPES, scopesIn } from './scopes.ts';
 /** An id stands in every token and in indexes of the database; in practice these URLs have fewer than 100 characters. */
 const MAX_URL_LENGTH = 512;
 /** What fits a line of the consent page; who needs more wants to hide what stands behind it. */
-const MAX_NAME_LENGTH = 100;
+export const MAX_NAME_LENGTH = 100;
 
 /** What a person is there for. Anything else would be a service, which has to be known to be trusted. */
 const GRANTS = ['authorization_code', 'refresh_token'];

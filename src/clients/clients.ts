@@ -4,10 +4,9 @@ import type { Clock } from '../config/index.ts';
 import { announceChange, type ChangeFeed, createChangeCache } from '../database/index.ts';
 import { AppError } from '../errors.ts';
 import { areSameRoles } from '../roles.ts';
-import { listApis, lockRegistry, removeIntrospectionClient } from './apis-store.ts';
+import { lockRegistry, removeIntrospectionClient } from './apis-store.ts';
 import { checkChangedClient, checkNewClient, invalid } from './check-client.ts';
 import {
-  authenticates,
   type ClientDraft,
   type ClientPatch,
   type ClientRefusal,
@@ -34,7 +33,7 @@ import {
   unusedClientIds,
 } from './clients-store.ts';
 import type { ClientAction, ClientChange, RegistryAudit } from './registry-audit.ts';
-import { isOpenIdScope, scopesIn } from './scopes.ts';
+import { registryRefusal } from './registry-refusal.ts';
 
 type Changed = {
   ok: true;
@@ -223,6 +222,11 @@ export function createClients(dependencies: {
   const now = () => new Date(clock());
   const lookUp = async (id: string) => (isClientId(id) ? cache.get(id) : undefined);
 
+  async function openSecretCheck(id: string): Promise<(presented: string) => boolean> {
+    const digests = (await lookUp(id))?.secretDigests ?? [];
+    return (presented) => matchesAnyDigest(presented, digests);
+  }
+
   return Object.freeze({
     create,
     find: async (id: string) => (await lookUp(id))?.client,
@@ -239,47 +243,14 @@ export function createClients(dependencies: {
       cache.drop(id);
     },
     listUnused: ({ before, limit }: { before: Date; limit: number }) => unusedClientIds(knex, before, limit),
-    async openSecretCheck(id: string) {
-      const digests = (await lookUp(id))?.secretDigests ?? [];
-      return (presented: string) => matchesAnyDigest(presented, digests);
-    },
-    async verifySecret(id: string, presented: string) {
-      return matchesAnyDigest(presented, (await lookUp(id))?.secretDigests ?? []);
-    },
+    openSecretCheck,
+    verifySecret: async (id: string, presented: string) => (await openSecretCheck(id))(presented),
   });
 }
 
 /** The event that names the roles, where they are others than before. */
 function rolesSet({ metadata, roles }: ClientDraft, before: readonly string[]): ClientChange[] {
   return areSameRoles(roles, before) ? [] : [{ action: 'roles_set', clientId: metadata.client_id, roles }];
-}
-
-/** What can be said only by looking at the APIs: asked once early, for a good answer, and once under the lock. */
-async function registryRefusal(db: Knex, draft: ClientDraft): Promise<ClientRefusal | undefined> {
-  const apis = await listApis(db);
-  const unknownApi = draft.apis.find((identifier) => !apis.some((api) => api.identifier === identifier));
-  if (unknownApi !== undefined) return invalid('apis', `no API ${unknownApi} is registered`);
-  for (const [identifier, scopes] of Object.entries(draft.apiScopes)) {
-    const owned = apis.find((api) => api.identifier === identifier)?.scopes.map(({ scope }) => scope) ?? [];
-    const foreign = scopes.find((scope) => !owned.includes(scope));
-    if (foreign !== undefined) return invalid('api_scopes', `${identifier} has no scope ${foreign}`);
-  }
-  for (const type of draft.metadata.authorization_details_types ?? []) {
-    const owner = apis.find(({ detailsTypes }) => detailsTypes.some((known) => known.type === type));
-    if (owner === undefined) return invalid('authorization_details_types', `no API has the type ${type}`);
-    if (draft.apis.length > 0 && !draft.apis.includes(owner.identifier)) {
-      return invalid('authorization_details_types', `${type} belongs to ${owner.identifier}, not among its APIs`);
-    }
-  }
-  const naming = apis.find((api) => api.introspectionClientIds.includes(draft.metadata.client_id));
-  if (naming !== undefined && !authenticates(draft.metadata)) {
-    const reason = `none does not authenticate, and ${naming.identifier} names it to introspect: take it away there first`;
-    return invalid('token_endpoint_auth_method', reason);
-  }
-  const owned = new Set(apis.flatMap((api) => api.scopes.map(({ scope }) => scope)));
-  const unowned = scopesIn(draft.metadata.scope).find((scope) => !isOpenIdScope(scope) && !owned.has(scope));
-  if (unowned === undefined) return undefined;
-  return invalid('scope', `${unowned} is neither an OpenID scope nor a scope of a registered API`);
 }
 
 async function readBack(trx: Knex, id: string): Promise<RegisteredClient> {

@@ -56,6 +56,14 @@ export const detailsTypesSchema = z
     if (twice !== undefined) context.addIssue({ code: 'custom', message: `${twice.type} stands there twice` });
   });
 
+/** The type of that name, where the API has it. */
+export function detailsTypeOf(
+  { detailsTypes }: { detailsTypes: readonly DetailsType[] },
+  name: string,
+): DetailsType | undefined {
+  return detailsTypes.find(({ type }) => type === name);
+}
+
 /** Compiling takes milliseconds, and the same types are asked of at every request. */
 const compiled = new WeakMap<DetailsSchema, ValidateFunction>();
 

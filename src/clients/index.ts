@@ -24,7 +24,7 @@ export { type ClientLookUp, type Clients, createClients } from './clients.ts';
 export { type DescribedDetail, describeDetail } from './describe-details.ts';
 export { createDescribedClients, type DescribedClients } from './described-clients.ts';
 export type { AuthorizationDetail, DetailsType } from './details-schema.ts';
-export { detailFault, MAX_DETAILS, MAX_DETAILS_CHARACTERS } from './details-type.ts';
+export { detailFault, detailsTypeOf, MAX_DETAILS, MAX_DETAILS_CHARACTERS } from './details-type.ts';
 export { DEFAULT_PROFILE, FAPI_ALGORITHMS, profileFault } from './profiles.ts';
 export {
   createRegistrationTokens,

@@ -2,13 +2,14 @@ import type { Profile } from '../config/index.ts';
 import type { Api } from './api.ts';
 import { checkNewClient, invalid } from './check-client.ts';
 import type { ClientPatch, ClientRefusal, NewClient } from './client.ts';
-import { grantableScopes } from './client-document.ts';
+import { grantableScopes, MAX_NAME_LENGTH } from './client-document.ts';
 import {
   type ClientMetadata,
   clientMetadataSchema,
   type GivenMetadata,
   TOKEN_EXCHANGE,
 } from './client-metadata-schema.ts';
+import { detailsTypeOf } from './details-type.ts';
 import { DEFAULT_PROFILE } from './profiles.ts';
 import { policyForGrant, policyOf, type RegistrationPolicy } from './registration-policies.ts';
 import { isOpenIdScope, scopesIn } from './scopes.ts';
@@ -34,9 +35,6 @@ type Prepared = Readonly<{
   apis: readonly string[];
   allowedOrigins: readonly string[];
 }>;
-
-/** What fits a line of the consent page; who needs more wants to hide what stands behind it. */
-const MAX_NAME_LENGTH = 100;
 
 /** Decided here and not by who registers: exceptions from what the server asks of everyone, and what only the server sets. */
 const WITHHELD: ReadonlySet<string> = new Set([
@@ -163,7 +161,7 @@ function withScope(
   const ofApis = [...new Set(apis.flatMap((api) => api.scopes.map(({ scope }) => scope)))];
   const hasPerson = metadata.grant_types.some((grant) => !SERVICE_GRANTS.has(grant));
   const type = metadata.authorization_details_types?.find(
-    (each) => !apis.some(({ detailsTypes }) => detailsTypes.some((known) => known.type === each)),
+    (each) => !apis.some((api) => detailsTypeOf(api, each) !== undefined),
   );
   if (type !== undefined) return invalid('authorization_details_types', `${type} belongs to no API that is open to it`);
   const asked = scopesIn(metadata.scope);

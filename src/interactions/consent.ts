@@ -1,7 +1,7 @@
 import type { Context } from 'koa';
 import type { Accounts } from '../accounts/index.ts';
 import { type Audit, auditContextOf } from '../audit/index.ts';
-import { type Apis, type Clients, describeDetail, isOnDevice, OPENID_SCOPES } from '../clients/index.ts';
+import { type Apis, type Clients, describeDetail, detailsTypeOf, isOnDevice, OPENID_SCOPES } from '../clients/index.ts';
 import { AppError } from '../errors.ts';
 import { type Csrf, formOf, type Pages, toClientView } from '../http/index.ts';
 import { type InteractionStep, type InteractionSteps, noLongerOpen } from '../oidc/index.ts';
@@ -111,9 +111,9 @@ function resourceViews(step: InteractionStep, apis: Apis): ConsentPage['resource
 /** What can't be put into words is not asked for. @throws {AppError} where a type went away since the request began */
 function detailViews({ details }: InteractionStep, apis: Apis): ConsentPage['details'] {
   return details.map((detail) => {
-    for (const { name, detailsTypes } of apis.all()) {
-      const type = detailsTypes.find((known) => known.type === detail.type);
-      if (type !== undefined) return { ...describeDetail(type, detail), resource: name };
+    for (const api of apis.all()) {
+      const type = detailsTypeOf(api, detail.type);
+      if (type !== undefined) return { ...describeDetail(type, detail), resource: api.name };
     }
     throw noLongerOpen();
   });

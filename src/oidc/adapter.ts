@@ -4,6 +4,7 @@ import type { Audit } from '../audit/index.ts';
 import {
   type Apis,
   type Clients,
+  detailsTypeOf,
   isOpenIdScope,
   type RegisteredClient,
   type RegistrationTokens,
@@ -14,6 +15,7 @@ import type { ArtifactKind, ArtifactPayload, ArtifactStore } from '../tokens/ind
 import { lookUpOfRequest } from './client-look-up.ts';
 import { deviceCodeAdapter } from './device-codes.ts';
 import { endGrant, endGrantForReuse, endsWithGrant } from './end-grant.ts';
+import { epochSeconds } from './epoch-seconds.ts';
 import { failClosed } from './faults.ts';
 import { toProviderMetadata } from './provider-client.ts';
 import { rotatingAdapter } from './refresh-rotation.ts';
@@ -171,9 +173,7 @@ function withLivingScopes(client: RegisteredClient, apis: Pick<Apis, 'all'>): Re
   const living = scopesIn(scope).filter(
     (each) => isOpenIdScope(each) || all.some((api) => api.scopes.some((known) => known.scope === each)),
   );
-  const livingTypes = types?.filter((each) =>
-    all.some(({ detailsTypes }) => detailsTypes.some((known) => known.type === each)),
-  );
+  const livingTypes = types?.filter((each) => all.some((api) => detailsTypeOf(api, each) !== undefined));
   return {
     ...client,
     metadata: {
@@ -202,8 +202,4 @@ function registrationTokenAdapter(tokens: Pick<RegistrationTokens, 'find'>): Ada
         };
       }),
   };
-}
-
-function epochSeconds(time: Date): number {
-  return Math.floor(time.getTime() / 1_000);
 }

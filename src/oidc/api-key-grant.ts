@@ -4,6 +4,7 @@ import { outcomeOf } from '../telemetry/index.ts';
 import { setRateLimitFields } from './api-key-limit-fields.ts';
 import { boundedBy } from './bounded-lifetime.ts';
 import { type Callers, ownerIdOf } from './callers.ts';
+import { epochSeconds } from './epoch-seconds.ts';
 import { failClosed } from './faults.ts';
 import type { GrantHandler } from './grant-handlers.ts';
 
@@ -34,7 +35,7 @@ export function limitApiKeys({ clients, apiKeys }: { clients: Callers; apiKeys: 
       if (apiKey === undefined) throw new errors.InvalidClientAuth('client not found');
       const ask = (api: string | undefined) =>
         askForUse(context, apiKey, apiKeys.allow(apiKey, { api, address: context.ip }));
-      const expiresAt = apiKey.expiresAt && Math.floor(apiKey.expiresAt.getTime() / 1_000);
+      const expiresAt = apiKey.expiresAt && epochSeconds(apiKey.expiresAt);
       noteUse(context, ask, { sub: ownerIdOf(apiKey.owner), expiresAt });
       return handler(context);
     };

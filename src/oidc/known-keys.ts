@@ -3,6 +3,7 @@ import type { KoaContextWithOIDC } from 'oidc-provider';
 import { type ApiKey, type ApiKeys, toApiKeyClientId } from '../api-keys/index.ts';
 import type { Apis, RegisteredClient } from '../clients/index.ts';
 import type { Callers } from './callers.ts';
+import { epochSeconds } from './epoch-seconds.ts';
 import { mayKnow } from './policies.ts';
 import { scopesCallable } from './resources.ts';
 
@@ -75,8 +76,8 @@ function describe(
     apis: known,
     onlyApi: others.length === 0 ? api : undefined,
     scopes: [...new Set(known.flatMap((each) => scopesCallable(holder, apis, each)))],
-    createdAt: seconds(apiKey.createdAt),
-    expiresAt: apiKey.expiresAt && seconds(apiKey.expiresAt),
+    createdAt: epochSeconds(apiKey.createdAt),
+    expiresAt: apiKey.expiresAt && epochSeconds(apiKey.expiresAt),
   };
 }
 
@@ -92,8 +93,4 @@ export function namedAddress({ oidc }: KoaContextWithOIDC): string | undefined {
   const address = oidc.body?.ip_address;
   // A zone (RFC 4007, section 11) means nothing to another host, and may be of any length.
   return typeof address === 'string' && isIP(address) !== 0 && !address.includes('%') ? address : undefined;
-}
-
-function seconds(date: Date): number {
-  return Math.floor(date.getTime() / 1_000);
 }

@@ -16,6 +16,7 @@ import {
 } from '../clients/index.ts';
 import type { Config } from '../config/index.ts';
 import type { RegistrationLimits } from '../limits/index.ts';
+import { epochSeconds } from './epoch-seconds.ts';
 import { failClosed } from './faults.ts';
 import { ALLOWED_ORIGINS, SECRET_PLACEHOLDER, toProviderMetadata } from './provider-client.ts';
 
@@ -238,7 +239,7 @@ export function createRegistration(dependencies: RegistrationDependencies): Regi
       const secret = admission?.saved?.secret;
       context.body = {
         ...answer,
-        client_id_issued_at: Math.floor(registered.createdAt.getTime() / 1_000),
+        client_id_issued_at: epochSeconds(registered.createdAt),
         ...(secret === undefined ? undefined : { client_secret: secret, client_secret_expires_at: 0 }),
       };
     },

@@ -7,10 +7,10 @@ import {
   type RichAuthorizationRequestsActiveConfiguration,
 } from 'oidc-provider';
 import {
-  type Api,
   type Apis,
   type AuthorizationDetail,
   detailFault,
+  detailsTypeOf,
   MAX_DETAILS,
   MAX_DETAILS_CHARACTERS,
   type RegisteredClient,
@@ -69,8 +69,10 @@ async function validateDetail(
   }
   if ((requestedDetails(context) ?? []).length > MAX_DETAILS) throw invalid(`wants at most ${MAX_DETAILS} entries`);
   const registered = client && (await failClosed(() => clients.find(client.clientId)));
-  const api = registered && callableApis(registered, apis).find((candidate) => typeIn(candidate, detail) !== undefined);
-  const type = api && typeIn(api, detail);
+  const api =
+    registered &&
+    callableApis(registered, apis).find((candidate) => detailsTypeOf(candidate, detail.type) !== undefined);
+  const type = api && detailsTypeOf(api, detail.type);
   if (api === undefined || type === undefined || !isRegisteredFor(registered, detail)) {
     throw invalid(`has a type that is not allowed for this client: ${detail.type}`);
   }
@@ -109,15 +111,11 @@ async function detailsOfToken(
     token.clientId === undefined ? undefined : await failClosed(() => clients.find(String(token.clientId)));
   const granted = source === undefined ? asked : source.rar;
   const held = (granted ?? []).filter(
-    (detail) => api !== undefined && typeIn(api, detail) !== undefined && isRegisteredFor(client, detail),
+    (detail) => api !== undefined && detailsTypeOf(api, detail.type) !== undefined && isRegisteredFor(client, detail),
   );
   if (asked?.every((detail) => holds(held, detail)) === false)
     throw invalid('has more than was granted for this resource');
   return asked ?? held;
-}
-
-function typeIn(api: Api, { type }: AuthorizationDetail) {
-  return api.detailsTypes.find((known) => known.type === type);
 }
 
 function isRegisteredFor(client: RegisteredClient | undefined, { type }: AuthorizationDetail): boolean {
